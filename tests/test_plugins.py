@@ -122,7 +122,8 @@ def test_a_table_cannot_be_changed() -> None:
 
 
 def test_every_group_has_a_word() -> None:
-    assert set(plugins.NOUNS) == {f"polymodal.{name}" for name in ("modalities", "encoders", "fusions", "targets")}
+    names = ("modalities", "encoders", "features", "fusions", "targets")
+    assert set(plugins.NOUNS) == {f"polymodal.{name}" for name in names}
 
 
 @pytest.fixture(scope="module")

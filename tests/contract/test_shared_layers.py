@@ -158,6 +158,7 @@ def test_a_run_says_what_is_shared_and_is_loaded_bit_identical(model: polymodal.
     assert said["parameters"] == num_parameters(layers_of(model.trained.network))
     assert model.folder is not None
     assert "body, rest share 2 layers behind their encoders (all)" in (model.folder / "report.html").read_text()
+    assert "body, rest share 2 layers behind their own encoders (all)" in (model.folder / "log.txt").read_text()
     loaded = polymodal.load(model.folder)
     assert tiny.same(model.predictions(numbers).values, loaded.predictions(numbers).values)
 

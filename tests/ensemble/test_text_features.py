@@ -41,6 +41,15 @@ def test_any_text_is_split_as_scikit_learn_splits_it(units: str, text: str) -> N
     assert sorted(split_grams(text, units)) == sorted(_vectorizer(units).build_analyzer()(text))
 
 
+def test_words_keep_their_marks_and_wide_letters_are_letters() -> None:
+    assert split_grams("हिन्दी ＡＢＣ 👍", "word")[:3] == ["हिन्दी", "abc", "👍"]
+    saved, arrays = TextGrams.fit(["हिन्दी खाना"] * 2, "word").state()
+    assert "हिन्दी" in TextGrams.from_state(saved, arrays).grams
+    early = {"units": "word", "grams": ["abc"]}
+    read = TextGrams.from_state(early, {"idf": np.ones(1, np.float32), "frequent": np.zeros(0, np.int64)})
+    assert read.transform(["ABC", "ＡＢＣ"]).to_dense()[:, 0].tolist() == [1.0, 0.0]
+
+
 @pytest.fixture
 def rows() -> SparseRows:
     dense = np.where(RANDOM.random((7, 5)) < 0.6, 0, RANDOM.normal(size=(7, 5))).astype(np.float32)

@@ -28,6 +28,16 @@ PERCENT = {"rectanglelabels": ["a"], "x": 10, "y": 20, "width": 40, "height": 40
         [{"value": PERCENT, "original_width": 80, "original_height": 60}],
         "[{'label': 'a', 'box': (8, 12, 40, 36)}]",
         {"boxes": np.array([[8, 12, 40, 36]]), "labels": np.array(["a"])},
+        [{"LabelName": "a", "XMin": 0.1, "XMax": 0.5, "YMin": 0.2, "YMax": 0.6}],
+        [{"tag": "a", "x_min": 8, "y_min": 12, "width": 32, "height": 24}],
+        [{"label": "a", "cx": 24, "cy": 24, "w": 32, "h": 24}],
+        [{"label": "a", "score": 0.9, "box": {"xmin": 8, "ymin": 12, "xmax": 40, "ymax": 36}}],
+        [{"label": "a", "coordinates": {"x": 24, "y": 24, "width": 32, "height": 24}}],
+        {"shapes": [{"label": "a", "points": [[8, 12], [40, 36]]}], "imagePath": "1.jpg"},
+        {"annotation": {"object": [{"name": "a", "bndbox": {"xmin": "8", "ymin": "12", "xmax": "40", "ymax": "36"}}]}},
+        "<annotation><object><name>a</name><bndbox><xmin>8</xmin><ymin>12</ymin><xmax>40</xmax><ymax>36</ymax></bndbox>"
+        "</object></annotation>",
+        "a 0.3 0.4 0.4 0.4 0.87",
     ],
     ids=str,
 )
@@ -35,6 +45,7 @@ def test_boxes_of_every_form_are_the_same(cell: Any) -> None:
     found = read_boxes(cell, (60, 80))
     assert found is not None
     assert [(box.label, tuple(round(number, 6) for number in box.box)) for box in found] == WANTED
+    assert detect_target_kind("cells", [cell] * 3, None)[0] == "boxes"
 
 
 def test_shares_of_the_picture_are_told() -> None:

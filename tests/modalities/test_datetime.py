@@ -53,7 +53,7 @@ def test_blanks_are_absent_not_broken(cell: Any) -> None:
 def test_the_order_of_day_and_month_comes_from_training() -> None:
     american = DateTime.fit(["1/2/2024", "1/30/2024"], DateTimeSettings(), None)
     european = DateTime.fit(["1/2/2024", "30/1/2024"], DateTimeSettings(), None)
-    assert (american.day_first, european.day_first) == (False, True)
+    assert (american.order, european.order) == ("MDY", "DMY")
     first = european.transform(["1/2/2024"], None)[0].values
     np.testing.assert_array_equal(first, european.transform(["2024-02-01"], None)[0].values)
 

@@ -153,3 +153,17 @@ def test_wrong_arguments_are_one_sentence():
         MultimodalRegressor().fit(X, [[1, 2]] * NUM_ROWS)
     with pytest.raises(ConfigError, match="an array \\[rows, columns\\]"):
         MultimodalRegressor().fit(np.zeros(3), [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("y", "reason"),
+    [
+        (["a", None] * 20, "known in every row. Got 'None in row 1'"),
+        ([1.0, np.nan] * 20, "known in every row. Got 'nan in row 1'"),
+        (np.array([1, "a"] * 20, object), "labels that can be sorted.* Got 'int and str'"),
+        ([[1, 2]] * 40, "one value a row"),
+    ],
+)
+def test_targets_that_scikit_learn_refuses_are_value_errors(y, reason):
+    with pytest.raises(ValueError, match=reason):
+        MultimodalClassifier().fit({"size": list(range(40))}, y)

@@ -64,10 +64,10 @@ def test_rows_of_a_group_stay_in_one_fold() -> None:
 @pytest.mark.parametrize(
     ("target", "names"),
     [
-        ("kind", ["share of dog"]),
-        ("animal", ["share of cat", "share of dog", "share of owl"]),
+        ("kind", ["share of kind=dog"]),
+        ("animal", ["share of animal=cat", "share of animal=dog", "share of animal=owl"]),
         ("age", ["mean age"]),
-        ("tags", ["share of furry", "share of loud", "share of tame"]),
+        ("tags", ["share of tags=furry", "share of tags=loud", "share of tags=tame"]),
     ],
 )
 def test_a_class_a_label_or_a_number_is_one_number(target: str, names: list[str]) -> None:
@@ -86,7 +86,7 @@ def test_the_first_of_several_targets_is_encoded_unless_one_is_named() -> None:
     for option in ({}, {"encoding_target": "age"}):
         found = data_module(table, ["kind", "age"], settings={"tabular": {"encoding": "target", **option}})
         names.append([notice for notice in found.notices if "out of fold" in notice])
-    assert "share of dog" in names[0][0]
+    assert "share of kind=dog" in names[0][0]
     assert "mean age" in names[1][0]
 
 
@@ -112,7 +112,7 @@ def test_a_hardened_run_sees_no_truth_in_noisy_copies() -> None:
 def test_a_run_says_how_it_encodes_and_answers_the_same_when_loaded(tmp_path: Path) -> None:
     table = tiny.numbers_table()
     model = tiny.train(table, settings=ENCODED, output=tmp_path / "run")
-    assert any("'colour' as share of dog" in notice for notice in model.report_data["notices"])
+    assert any("'colour' as share of kind=dog" in notice for notice in model.report_data["notices"])
     new = {**table, "colour": ["green", None, *table["colour"][2:]]}
     again = polymodal.load(tmp_path / "run")
     np.testing.assert_array_equal(again.predict_proba(new)["kind"][1], model.predict_proba(new)["kind"][1])

@@ -169,12 +169,12 @@ def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") ->
 
 @pytest.mark.slow
 def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path: Path) -> None:
-    """Few notes are present, so that often one of the processes, or both, have none."""
-    epochs, launch = "train.epochs=2", {"ACCELERATE_USE_FSDP": "true"}
+    """Few notes are present, so that often one of the processes, or both, have none; all streams share layers."""
+    epochs, launch, more = "train.epochs=2", {"ACCELERATE_USE_FSDP": "true"}, ["--share", "all"]
     with tiny.decode_cache(tmp_path):
         data = write_tables(tmp_path, "note", "code", sparse="note")
-        train_alone(data, tmp_path / "one", epochs, SHARED)
-        complaints = train_together(data, tmp_path / "two", epochs, "train.accumulate=2", **launch)
+        train_alone(data, tmp_path / "one", epochs, SHARED, more=more)
+        complaints = train_together(data, tmp_path / "two", epochs, "train.accumulate=2", more=more, **launch)
     alone, together = record_of(tmp_path / "one"), record_of(tmp_path / "two")
     check_same(alone, together)
     assert [fraction_of_weights(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)

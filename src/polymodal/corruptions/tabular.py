@@ -101,7 +101,7 @@ def shift_date(cell: Cell, level: float, random: np.random.Generator, context: C
     Returns:
         A ``datetime`` without a time zone.
     """
-    moment = parse_datetime(cell, day_first=context.option("day_first", False))
+    moment = parse_datetime(cell, order=context.option("order", "MDY"))
     sign, share = random.random(2)
     shift = timedelta(days=level * (0.5 + share / 2) * (1 if sign < 0.5 else -1))
     try:

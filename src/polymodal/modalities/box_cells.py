@@ -2,8 +2,8 @@
 
 The forms of other programs are read as well: COCO's annotations and Hugging Face's objects (``bbox`` as left, top,
 width and height, ``category`` or ``category_id``), torchvision's ``{"boxes", "labels"}``, corners by name as in Pascal
-VOC (``xmin`` ... ``ymax``), YOLO's lines (label, center, width and height in shares of the picture) and Label Studio's
-rectangles in per cent. Shares and per cent become pixels where the picture's size is known.
+VOC (``xmin`` ... ``ymax``) and its XML, LabelMe's shapes, YOLO's lines (label, center, width, height in shares of the
+picture) and Label Studio's rectangles in per cent. Shares and per cent become pixels where the picture's size is known.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from polymodal.modalities.base import CellReadError, is_absent, quote
 from polymodal.modalities.box_forms import (
     BOX_LISTS,
     LABEL_LISTS,
-    YOLO_LINE,
     are_boxes,
+    boxes_of_xml,
+    boxes_of_yolo,
+    boxes_within,
     first_of,
     from_left_top_size,
     with_corners,
@@ -68,9 +70,9 @@ def read_boxes(cell: Cell, size: tuple[int, int] | None = None) -> list[Labelled
 
 
 def _parse(text: str) -> Any:
-    lines = text.strip().splitlines()
-    if all(map(YOLO_LINE.fullmatch, lines)):
-        return [{"label": words[0], "yolo": words[1:]} for words in (line.split() for line in lines)]
+    for read in (boxes_of_yolo, boxes_of_xml):
+        if (boxes := read(text)) is not None:
+            return boxes
     try:
         return load_list(text)
     except ValueError:
@@ -78,6 +80,7 @@ def _parse(text: str) -> Any:
 
 
 def _entries(content: Any) -> Sequence[Any]:
+    content = boxes_within(content) if isinstance(content, Mapping) else content
     if isinstance(content, Mapping):
         if not are_boxes(content):
             return [content]

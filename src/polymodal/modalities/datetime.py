@@ -24,8 +24,16 @@ from polymodal.modalities.base import (
     read_cells,
     standardise,
 )
-from polymodal.modalities.date_text import EPOCH, has_order, read_date, read_date_number, tells_order
-from polymodal.modalities.number_text import MISSING_WORDS
+from polymodal.modalities.date_text import (
+    EPOCH,
+    DateOrder,
+    find_order,
+    has_order,
+    is_zero_date,
+    read_date,
+    read_date_number,
+)
+from polymodal.modalities.number_words import MISSING_WORDS
 
 DAY_S = 86_400.0
 COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
@@ -37,13 +45,13 @@ class DateTimeSettings(Settings):
     """Dates have no options."""
 
 
-def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
+def parse_datetime(cell: Cell, *, order: DateOrder = "MDY") -> datetime:
     """Parse a cell as a datetime.
 
     Args:
         cell: A date, datetime, time of day, numpy or pandas timestamp, text as of ``date_text.read_date``, or a number
             as of ``date_text.read_date_number``.
-        day_first: Whether ``1/2/2024`` is the first of February.
+        order: In which order day, month and year of ``1/2/24`` stand.
 
     Returns:
         The moment without a time zone; one with a zone is brought to UTC.
@@ -54,7 +62,7 @@ def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
     moment = cell.astype("datetime64[us]").item() if isinstance(cell, np.datetime64) else cell
     try:
         if isinstance(cell, str):
-            moment = read_date(cell, day_first=day_first)
+            moment = read_date(cell, order=order)
         if isinstance(cell, int | float) and not isinstance(cell, bool):
             moment = read_date_number(cell)
         if isinstance(cell, time):
@@ -81,14 +89,13 @@ class DateTime(Modality):
         mean: Mean of the training cells, in days since 1970.
         std: Their standard deviation in days; 1 where they are all equal.
         quantiles: Edges of ``time`` in standardised units, as in ``Number``.
-        day_first: Whether ``1/2/2024`` is the first of February: True where more training cells say so than the
-            contrary, by a number above 12.
+        order: In which order day, month and year of ``1/2/24`` stand, as of ``date_text.find_order``.
     """
 
     mean: float
     std: float
     quantiles: list[float]
-    day_first: bool
+    order: DateOrder
 
     name: ClassVar[str] = "datetime"
     summary: ClassVar[str] = "dates and times: place in time, year, month, week and day"
@@ -116,12 +123,12 @@ class DateTime(Modality):
         Returns:
             The fitted modality.
         """
-        day_first = is_day_first(cells)
-        moments, _ = read_cells(cells, partial(_read, day_first=day_first))
+        order = order_of(cells)
+        moments, _ = read_cells(cells, partial(_read, order=order))
         days = np.array([_days(moment) for moment in moments if moment is not None], np.float64)
         mean, std = fit_mean_std(days)
         quantiles = quantile_edges(standardise(days, mean, std))
-        return cls(mean=float(mean), std=float(std), quantiles=quantiles, day_first=day_first)
+        return cls(mean=float(mean), std=float(std), quantiles=quantiles, order=order)
 
     def transform(
         self,
@@ -140,7 +147,7 @@ class DateTime(Modality):
         Returns:
             float32 ``[rows, 8]`` in the order of ``COMPONENTS``; and the broken cells.
         """
-        moments, broken = read_cells(cells, partial(_read, day_first=self.day_first))
+        moments, broken = read_cells(cells, partial(_read, order=self.order))
         values = np.zeros((len(cells), len(COMPONENTS)), np.float32)
         for row, moment in enumerate(moments):
             if moment is not None:
@@ -158,36 +165,38 @@ class DateTime(Modality):
         """Restore the modality from its state.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; of earlier versions with ``day_first``.
 
         Returns:
             The same modality.
         """
+        state = dict(state)
+        if "day_first" in state:
+            state["order"] = "DMY" if state.pop("day_first") else "MDY"
         return cls(**state)
 
 
-def _read(cell: Cell, *, day_first: bool) -> datetime | None:
+def _read(cell: Cell, *, order: DateOrder) -> datetime | None:
     """Parse a cell; None for text that stands for an absent date."""
-    if isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS:
+    if isinstance(cell, str) and (cell.strip().lower() in MISSING_WORDS or is_zero_date(cell)):
         return None
-    return parse_datetime(cell, day_first=day_first)
+    return parse_datetime(cell, order=order)
 
 
-def is_day_first(cells: Iterable[Cell]) -> bool:
-    """Tell whether days are written before months, as ``31/5/2024``.
+def order_of(cells: Iterable[Cell]) -> DateOrder:
+    """Decide in which order day, month and year of ``1/2/24`` stand.
 
     Args:
         cells: Cells of a column.
 
     Returns:
-        True where more cells say so than the contrary; False where none tells.
+        What ``find_order`` finds in its texts; the month first where none tells.
     """
-    votes = [vote for cell in cells if isinstance(cell, str) and (vote := tells_order(cell)) is not None]
-    return 2 * sum(votes) > len(votes)
+    return find_order(cell for cell in cells if isinstance(cell, str)) or "MDY"
 
 
 def order_note(cells: Iterable[str]) -> str:
-    """Say in which order day and month were read.
+    """Say in which order day, month and year were read.
 
     Args:
         cells: Texts of dates.
@@ -195,13 +204,15 @@ def order_note(cells: Iterable[str]) -> str:
     Returns:
         One clause; empty where they are written in a form that needs no order.
     """
-    cells = [cell for cell in cells if has_order(cell)]
-    if not cells:
+    cells = list(cells)
+    order = find_order(cells)
+    if order == "YMD":
+        return "year before month before day"
+    if not any(map(has_order, cells)):
         return ""
-    if is_day_first(cells):
-        return "day before month"
-    is_told = any(tells_order(cell) is False for cell in cells)
-    return "month before day" if is_told else "month before day, which no cell tells"
+    return {"DMY": "day before month", "MDY": "month before day"}.get(
+        order or "", "month before day, which no cell tells"
+    )
 
 
 def _days(moment: datetime) -> float:

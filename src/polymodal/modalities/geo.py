@@ -28,7 +28,7 @@ from polymodal.modalities.base import (
 )
 from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import parse_number
-from polymodal.modalities.number_text import MISSING_WORDS
+from polymodal.modalities.number_words import MISSING_WORDS
 
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""

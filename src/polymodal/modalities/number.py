@@ -24,7 +24,7 @@ from polymodal.modalities.base import (
     read_cells,
     standardise,
 )
-from polymodal.modalities.number_text import MISSING_WORDS
+from polymodal.modalities.number_words import MISSING_WORDS
 
 FAR = 20.0
 """A cell further than this from the median, in deviations by the interquartile range, is far from the others."""

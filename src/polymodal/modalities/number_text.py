@@ -7,57 +7,46 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from polymodal.modalities.base import CellReadError, quote
 from polymodal.modalities.compound_numbers import to_one_number
+from polymodal.modalities.number_words import FAMILIES, MONEY, MONEY_MULTIPLIERS, MULTIPLIERS
 
-MISSING_WORDS = frozenset(
-    {"nan", "na", "n/a", "<na>", "null", "none", "-", "?", "#n/a", "#na", "n.a.", "n.a", "nat", "nil", "(null)", "."}
-    | {"--", "---", "–", "—", "..", "...", "…", "*", "missing", "unknown", "unk", "undefined", "not available"}
-    | {"not applicable", "not recorded", "not reported", "no data", "tbd", "tba", "void", "empty", "blank", "(blank)"}
-    | {"#value!", "#div/0!", "#ref!", "#num!", "#name?", "#null!", "未知", "无", "缺失", "暂无", "不详"}
-)
-"""Text, in any case, that stands for an absent number or date."""
-CODES = "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|KRW"
-SYMBOLS = "".join(chr(code) for code in range(0x24, 0x20C1) if unicodedata.category(chr(code)) == "Sc")
-MONEY = rf"(?:(?:US|HK|NT|A|C|R)\$|{CODES}|Rs\.?|[{SYMBOLS}])"
 DIGITS = r"(?:\d(?:[\d.,'’\u00a0\u2009\u202f ]*\d)?|[.,]\d+)(?:[eE][-+]?\d+)?"
-WORD = r"[^\W\d_]{1,8}\.?(?:\s?[/·*]\s?[^\W\d_]{1,5})?[23]?(?:\s[^\W\d_]{1,6}\.?)?[23]?"
-UNIT = rf"(?:{MONEY}(?:\s?/\s?{WORD})?|[%‰\"']|°\s?[CFK]?|/\s?\d{{1,3}}|/\s?{WORD}|{WORD})"
-BOUND = r"(?:[<>≤≥~≈]=?|ca\.?|approx\.?|about|from|over|under|up to|at least|at most|min\.?|max\.?|约)"
-BEFORE = rf"{BOUND}?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<money>{MONEY})?\s*(?P<sign2>[-+])?"
-WRITTEN = re.compile(rf"{BEFORE}(?P<digits>{DIGITS})\s*(?P<unit>{UNIT})?\s*(?P<close>\))?(?P<trail>[-+])?")
+POWER = r"(?:\^?-?[1-3])?"
+WORD = (
+    rf"(?!or |and )[^\W\d_]{{1,8}}\.?(?:\s?[/·*]\s?(?:100\s?)?[^\W\d_]{{1,5}})?{POWER}"
+    rf"(?:\s[^\W\d_]{{1,6}}\.?)?{POWER}(?:\([A-Z]\))?"
+)
+UNIT = rf"(?:{WORD}\s{MONEY}|{MONEY}(?:\s?/\s?{WORD})?|[%‰×★]|[\"'′]{{1,2}}|°\s?[CFK]?|/\s?\d{{1,3}}|/\s?{WORD}|{WORD})"  # noqa: RUF001
+BOUND = (
+    r"(?:[<>≤≥~≈±]=?|ca\.?|c\.|circa|approx\.?|approximately|about|around|almost|nearly|exactly|from|over|under|up to"
+    r"|(?:more|less|fewer) than|at least|at most|min\.?|max\.?|über|unter|bis zu|约)"
+)
+BEFORE = "".join(
+    (
+        rf"{BOUND}?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<money>{MONEY})?\s*(?P<sign2>[-+])?",
+        r"\s?(?(open)|(?P<open2>\()?)\s?",
+    )
+)
+AFTER = r"(?P<close>\))?\s?(?P<trail>[-+])?(?:\s(?:or|and) (?:more|over|less))?"
+WRITTEN = re.compile(rf"{BEFORE}(?P<digits>{DIGITS})\s*(?P<unit>{UNIT})?\s*{AFTER}")
 LOW = rf"(?P<money1>{MONEY})?\s?(?P<low>{DIGITS})\s?(?P<unit1>{UNIT})?"
 HIGH = rf"(?P<money2>{MONEY})?\s?(?P<high>{DIGITS})\s?(?P<unit2>{UNIT})?"
-RANGE = re.compile(rf"{LOW}\s?(?:-|–|—|to|bis|~)\s?{HIGH}")
-MONEY_SIGN = re.compile(MONEY)
+RANGE = re.compile(rf"(?:between )?{LOW}\s?(?:-|to|bis|~|and)\s?{HIGH}")
+MONEY_SIGN, MONEY_LAST = re.compile(MONEY), re.compile(rf"(?<=\s){MONEY}$")
+SLASH = re.compile(r"\s?/\s?(100)?\s?")
 GROUPS = {",": re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}"), ".": re.compile(r"\d{1,3}(?:\.\d{3})+")}
 BLANKS = re.compile(r"(?<=\d)['’\u00a0\u2009\u202f ](?=\d{3}(?!\d))")
-LONGEST = 60
+SCORE = re.compile(r"/\s?(\d{1,3})")
+LONGEST, MOST_TOTALS = 60, 6
 FREQUENT = 0.95
 """Share of the cells with a unit that one has alone where others cannot be converted; those others are broken."""
 
-FAMILIES: tuple[Mapping[str, float], ...] = (
-    {"mg": 1e-6, "g": 1e-3, "gr": 1e-3, "gram": 1e-3, "grams": 1e-3, "kg": 1.0, "kgs": 1.0, "t": 1e3}
-    | {"oz": 0.028349523125, "ounces": 0.028349523125, "lb": 0.45359237, "lbs": 0.45359237, "pounds": 0.45359237},
-    {"nm": 1e-9, "µm": 1e-6, "μm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
-    | {"in": 0.0254, "inch": 0.0254, "inches": 0.0254, '"': 0.0254, "ft": 0.3048, "feet": 0.3048, "mi": 1609.344},
-    {"ml": 1e-3, "mL": 1e-3, "cl": 1e-2, "dl": 0.1, "l": 1.0, "L": 1.0, "litre": 1.0, "liter": 1.0},
-    {"ms": 1e-3, "s": 1.0, "sec": 1.0, "secs": 1.0, "seconds": 1.0, "min": 60.0, "mins": 60.0, "minutes": 60.0}
-    | {"h": 3600.0, "hr": 3600.0, "hrs": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0},
-    {"B": 1.0, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12},
-    {"W": 1.0, "kW": 1e3, "MW": 1e6},
-    {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
-)
-"""Units that can be converted, each family in a unit of its own."""
-MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "million": 1e6, "bn": 1e9, "B": 1e9, "billion": 1e9}
-MULTIPLIERS |= {"lakh": 1e5, "Lakh": 1e5, "Lac": 1e5, "crore": 1e7, "Crore": 1e7, "Cr": 1e7}
-MULTIPLIERS |= {"thousand": 1e3, "万": 1e4, "萬": 1e4, "亿": 1e8, "億": 1e8}
 Decimal = Literal[".", ","]
 
 
@@ -81,7 +70,7 @@ def split_number(text: str) -> WrittenNumber | None:
     """
     if len(text) > LONGEST:
         return None
-    text = to_one_number(unicodedata.normalize("NFKC", text.strip().replace("\u2212", "-")))
+    text = to_one_number(text)
     match = WRITTEN.fullmatch(text)
     if match:
         return _of_one(match)
@@ -102,13 +91,14 @@ def is_range(text: str) -> bool:
 
 
 def _of_one(match: re.Match[str]) -> WrittenNumber | None:
-    if bool(match["open"]) != bool(match["close"]) or (match["open"] and match["sign"]):
+    is_in_parentheses = bool(match["open"] or match["open2"])
+    if is_in_parentheses != bool(match["close"]) or (is_in_parentheses and match["sign"]):
         return None
     unit, money = match["unit"] or "", match["money"] or ""
-    if sign := MONEY_SIGN.match(unit):
-        unit, money = unit[sign.end() :].strip(), money or sign.group()
-    negative = bool(match["open"]) or "-" in (match["sign"], match["sign2"], match["trail"])
-    return WrittenNumber(-1.0 if negative else 1.0, (match["digits"],), unit, money)
+    if sign := MONEY_SIGN.match(unit) or MONEY_LAST.search(unit):
+        unit, money = (unit[: sign.start()] + unit[sign.end() :]).strip(), money or sign.group()
+    negative = is_in_parentheses or "-" in (match["sign"], match["sign2"], match["trail"])
+    return WrittenNumber(-1.0 if negative else 1.0, (match["digits"],), SLASH.sub(r"/\1", unit), money.replace(" ", ""))
 
 
 @dataclass(frozen=True)
@@ -241,12 +231,15 @@ def _factors(units: Counter[str], written: Sequence[WrittenNumber], decimal: Dec
     named = [unit for unit, _ in units.most_common() if unit]
     if not named:
         return {"": 1.0}
-    if len(named) == 1 and ("" not in units or named[0] not in _multiplied(named)):
-        return {named[0]: 1.0, "": _plain_factor(named[0], written, decimal)}
-    for table in (*FAMILIES, _multiplied(named)):
+    tables = (*FAMILIES, _multiplied(named), _scores(named))
+    if len(named) == 1:
+        tables = tables[-2:-4:-1] if "" in units else ()  # 5B beside 5 are billions, not bytes
+    for table in tables:
         if all(unit in table for unit in named):
             scale = 1.0 if "" in table else table[named[0]]
             return {"": 1.0} | {unit: table[unit] / scale for unit in named}
+    if len(named) == 1:
+        return {named[0]: 1.0, "": _plain_factor(named[0], written, decimal)}
     frequent = [unit for unit in named if units[unit] >= FREQUENT * sum(units[name] for name in named)]
     return {frequent[0]: 1.0, "": 1.0} if frequent else None
 
@@ -257,7 +250,16 @@ def _multiplied(named: Sequence[str]) -> dict[str, float]:
     if len(money) > 1:
         return {}
     prefix = next(iter(money), "")
-    return {"": 1.0, prefix: 1.0} | {f"{prefix} {word}".strip(): factor for word, factor in MULTIPLIERS.items()}
+    words = MULTIPLIERS | MONEY_MULTIPLIERS if money else MULTIPLIERS
+    return {"": 1.0, prefix: 1.0} | {f"{prefix} {word}".strip(): factor for word, factor in words.items()}
+
+
+def _scores(named: Sequence[str]) -> dict[str, float]:
+    """Return a table of scores out of few different totals, such as ``8/10`` and ``18/20``, as shares of the total."""
+    totals = {unit: SCORE.fullmatch(unit) for unit in named}
+    if len(named) > MOST_TOTALS or not all(totals.values()):
+        return {}
+    return {unit: 1 / max(int(total[1]), 1) for unit, total in totals.items() if total}
 
 
 def _plain_factor(unit: str, written: Sequence[WrittenNumber], decimal: Decimal) -> float:

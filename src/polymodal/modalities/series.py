@@ -18,6 +18,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_named_numbers, read_content
 from polymodal.modalities.base import CellReadError, Cut, Modality, Settings, standardise
 from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
+from polymodal.modalities.logger_files import without_time
 from polymodal.modalities.media import locate_media, unwrap
 from polymodal.modalities.recording_files import ENDINGS, WFDB_ENDING, load_wfdb
 from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
@@ -279,7 +280,10 @@ def _read_named(cell: Cell, folder: Path | None) -> tuple[NDArray[np.float64], t
         values, names = load_wfdb(locate_media(cell, folder))
     else:
         content, _ = read_content(cell, folder)
-        values, names = load_named_numbers(content) if isinstance(content, bytes) else (as_numbers(content), ())
+        if isinstance(content, bytes):
+            values, names = without_time(*load_named_numbers(content))
+        else:
+            values, names = as_numbers(content), ()
     if values.ndim not in (1, 2):
         raise CellReadError(f"is an array of shape {list(values.shape)}; expected [time] or [time, channels]")
     if not values.size:

@@ -140,21 +140,21 @@ class TextPreparation:
         ]
         return [(places[start], places[max(start, stop - 1)] + (stop > start)) for start, stop in spans]
 
-    def notice(self, settings_stop_words: str, settings_stems: str) -> list[str]:
+    def notice(self, asked_stop_words: str, asked_stems: str) -> list[str]:
         """Tell what is done to the texts.
 
         Args:
-            settings_stop_words: The option ``stop_words``.
-            settings_stems: The option ``stems``.
+            asked_stop_words: The option ``stop_words``.
+            asked_stems: The option ``stems``.
 
         Returns:
             Clauses about the texts of a column.
         """
         told = [TOLD[self.segmentation]] if self.segmentation != "none" else []
-        if settings_stop_words == "auto" or self.stop_word_languages:
+        if asked_stop_words == "auto" or self.stop_word_languages:
             languages = ", ".join(self.stop_word_languages) or "no language that was recognised"
             told.append(f"{len(self.stop_words):,} stop words are taken out, of {languages}")
-        if settings_stems != NONE:
+        if asked_stems != NONE:
             languages = ", ".join(self.stems.values())
             told.append(f"words are brought to their stems, of {languages}" if languages else "no words are stemmed")
         return told

@@ -26,7 +26,6 @@ from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.features import only_features
-from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
@@ -299,10 +298,12 @@ def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -
 
 def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
     """Return the tables with the columns of those feature functions that a variant asks for."""
-    others = ("validation", "test", "unlabelled")
-    given = {name: table for name in others if isinstance(table := getattr(tables, name), Table)}
-    found: dict[str, Any] = {name: only_features(table, names) for name, table in given.items()}
-    return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
+    validation, test, unlabelled = (
+        None if table is None else only_features(table, names)
+        for table in (tables.validation, tables.test, tables.unlabelled)
+    )
+    train = only_features(tables.train, names)
+    return dataclasses.replace(tables, train=train, validation=validation, test=test, unlabelled=unlabelled)
 
 
 def _slug(variant: Variant) -> str:

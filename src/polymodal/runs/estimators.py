@@ -17,16 +17,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import SchemaError, parameter_error
+from polymodal.errors import ConfigError, SchemaError, parameter_error
 
 if TYPE_CHECKING:
     from polymodal.runs.model import Model
 
 TARGET = "__target__"
 """What the target is called inside; no column of X may have this name."""
+
+
+class InvalidTargetError(ConfigError, ValueError):
+    """A ``y`` that cannot be learned from; a ValueError too, as scikit-learn's own estimators raise."""
 
 
 class _MultimodalEstimator(BaseEstimator, ABC):  # type: ignore[misc]
@@ -139,7 +143,11 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
     def _encode(self, y: Any) -> list[Any]:
         """Number the classes: their own values may be of any type."""
         values = _one_dimensional(y)
-        self.classes_, codes = np.unique(values, return_inverse=True)
+        try:
+            self.classes_, codes = np.unique(values, return_inverse=True)
+        except TypeError:
+            found = " and ".join(sorted({type(value).__name__ for value in values}))
+            raise _invalid_y("of labels that can be sorted, all texts or all numbers", found) from None
         if len(self.classes_) < 2:
             raise SchemaError(
                 f"y holds one class only, {self.classes_[:1].tolist()}. {type(self).__name__} needs two or more."
@@ -249,10 +257,19 @@ def _as_frame(table: Table) -> pa.Table:
     return pa.table({name: pa.nulls(table.num_rows) for name in table.columns})
 
 
+def _invalid_y(expected: str, got: object) -> InvalidTargetError:
+    return InvalidTargetError(str(parameter_error("y", "fit", expected, got)))
+
+
 def _one_dimensional(y: Any) -> NDArray[Any]:
     values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = column_or_1d(values, warn=True)
     if values.ndim != 1:
-        raise parameter_error("y", "fit", "one value a row, [rows]", f"an array of shape {values.shape}")
+        raise _invalid_y("one value a row, [rows]", f"an array of shape {values.shape}")
+    absent = next((row for row, value in enumerate(values) if value is None or value != value), None)
+    if absent is not None:
+        raise _invalid_y("known in every row", f"{values[absent]} in row {absent}")
     return values
 
 
@@ -267,5 +284,5 @@ def _to_table(X: Any) -> Table:
 
 def _with_target(table: Table, y: list[Any]) -> Table:
     if len(y) != table.num_rows:
-        raise parameter_error("y", "fit", f"as long as X ({table.num_rows} rows)", f"{len(y)} values")
+        raise _invalid_y(f"as long as X ({table.num_rows} rows)", f"{len(y)} values")
     return Table({**table.columns, TARGET: y}, folder=table.folder, name=table.name)

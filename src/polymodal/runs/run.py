@@ -17,6 +17,7 @@ import torch
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.slices import read_slices
 from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
@@ -26,6 +27,7 @@ from polymodal.model.fit_certainty import fit_certainty
 from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
 from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
+from polymodal.model.shared_groups import shared_groups
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
@@ -129,6 +131,7 @@ def execute(
     with watch.phase("prepare"), main_process_first():
         data_module = data_module or build_data_module(tables, config, cache, progress)
     _log_data(data_module, progress)
+    _tell_what_is_shared(config, data_module.schema, progress)
     with watch.phase("prepare"):
         taught = _ask_teacher(data_module, config, cache, progress)
     data_module = _with_notices(data_module.with_taught(taught.answers.num_alone), taught.notices, progress)
@@ -241,6 +244,15 @@ def _log_data(data_module: DataModule, progress: Progress) -> None:
         progress.log(f"{split}: {len(examples):,} rows of {examples.name}")
     for notice in data_module.notices:
         progress.log(notice, logging.WARNING)
+
+
+def _tell_what_is_shared(config: RunConfig, schema: Schema, progress: Progress) -> None:
+    groups = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    for name, streams in groups.encoders.items():
+        progress.message(f"{', '.join(streams)} share an encoder ({name})")
+    for name, streams in groups.layers.items():
+        layers = "one layer" if config.share_depth == 1 else f"{config.share_depth} layers"
+        progress.message(f"{', '.join(streams)} share {layers} behind their own encoders ({name})")
 
 
 def _with_notices(data_module: DataModule, notices: list[str], progress: Progress) -> DataModule:

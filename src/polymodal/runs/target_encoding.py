@@ -192,7 +192,8 @@ def _truth(name: str, target: AnyTarget, cells: Sequence[Cell]) -> Truth:
     if isinstance(target, CategoryTarget):
         values = np.eye(len(target.names))[values]
     first = 1 if isinstance(target, CategoryTarget) and len(target.names) == 2 else 0
-    return [f"share of {label}" for label in target.names[first:]], np.asarray(values, float)[:, first:], is_known
+    names = [f"share of {name}={label}" for label in target.names[first:]]
+    return names, np.asarray(values, np.float64)[:, first:], is_known
 
 
 def _with_encodings(modality: Modality, found: Mapping[str, CrossFitted]) -> Tabular:

@@ -23,7 +23,7 @@ from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.targets.box_decoding import decode_boxes
-from polymodal.targets.box_image_side import choose_image_side
+from polymodal.targets.box_image_side import choose_image_side, tell_boxes_outside
 from polymodal.targets.box_stream import IMAGES, choose_box_stream
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.predictions import Outputs, Step
@@ -120,7 +120,8 @@ class BoxesTarget(StructuredTarget):
         if not boxes:
             raise SchemaError("A boxes target needs at least one labelled box in the training rows. Found none.")
         counts = Counter(box.label for box in boxes)
-        images = context.cells.get(column, [])
+        sizes = [image_size(cell, context.folder) for cell in context.cells.get(column, [])]
+        tell_boxes_outside(rows, sizes)
         return cls(
             names=sorted(counts),
             counts=[counts[name] for name in sorted(counts)],
@@ -128,7 +129,7 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=choose_image_side(rows, [image_size(cell, context.folder) for cell in images]),
+            max_side=choose_image_side(rows, sizes),
             settings=settings,
         )
 

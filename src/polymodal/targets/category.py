@@ -182,11 +182,19 @@ class CategoryTarget:
 
 def _spellings(labelled: Sequence[Cell]) -> dict[str, str]:
     """Return how texts of labels are written most often, where that differs from their text form."""
+    is_mixed = label_type(list(labelled)) == "str"
     written: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for cell in labelled:
-        written[str(label_text(cell))][cell.strip() if isinstance(cell, str) else ""] += 1
+        written[str(label_text(cell))][_spelling(cell, is_mixed)] += 1
     spelt = {name: counts.most_common(1)[0][0] for name, counts in written.items()}
     return {name: spelling for name, spelling in spelt.items() if spelling not in ("", name)}
+
+
+def _spelling(cell: Cell, is_mixed: bool) -> str:
+    """Return how a label is written; "" for numbers, and for truth values among themselves, which their type writes."""
+    return (
+        cell.strip() if isinstance(cell, str) else str(cell) if is_mixed and isinstance(cell, bool | np.bool_) else ""
+    )
 
 
 def label_weights_of(target: object) -> list[float] | None:

@@ -20,7 +20,8 @@ from polymodal.errors import SchemaError
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.series import SeriesRows
 from polymodal.modalities import CellReadError
-from polymodal.modalities.array_files import load_numbers, read_content
+from polymodal.modalities.array_files import load_named_numbers, read_content
+from polymodal.modalities.logger_files import without_time
 from polymodal.modalities.vector import read_numbers
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.predictions import Outputs, Step
@@ -337,4 +338,4 @@ def _read(cell: Cell, context: RowContext, max_steps: int) -> Floats | str | Non
 def _numbers(cell: Cell, context: RowContext) -> Floats:
     """Read numbers like the modality series, from files too; missing numbers are an error."""
     content, _ = read_content(cell, context.folder)
-    return read_numbers(load_numbers(content) if isinstance(content, bytes) else content, None)
+    return read_numbers(without_time(*load_named_numbers(content))[0] if isinstance(content, bytes) else content, None)

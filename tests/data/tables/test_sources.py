@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polymodal.data.tables.table import read_table
-from polymodal.errors import TableError
+from polymodal.errors import PolymodalWarning, TableError
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,15 @@ from polymodal.errors import TableError
         "a|b\n1|x\n2|y\n",
         "sep=;\na;b\n1;x\n2;y\n",
         "# made by a program\n# 2 rows\n\na,b\n1,x\n2,y\n",
+        "a~b\n1~x\n2~y\n",
+        "a:b\n1:x\n2:y\n",
+        '"sep=;"\na;b\n1;x\n2;y\n',
+        "Report of May\n\na,b\n1,x\n2,y\n",
+        "Report of May,\n,\na,b\n1,x\n2,y\n",
     ],
-    ids=["commas", "semicolons", "bars", "sep", "comments"],
+    ids=str,
 )
+@pytest.mark.filterwarnings("ignore::polymodal.PolymodalWarning")
 def test_separators_and_what_stands_above_the_header(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     assert read_table(tmp_path / "t.csv").columns == {"a": ["1", "2"], "b": ["x", "y"]}
@@ -46,12 +52,43 @@ def test_a_header_may_start_with_a_hash(tmp_path: Path) -> None:
             },
             {"image": ["a.jpg", "b.jpg"], "boxes": [[{"label": "cat", "box": [1, 2, 11, 22]}], []]},
         ),
+        ({"a": {"0": 1, "1": 2}, "b": {"0": "x", "1": "y"}}, {"a": [1, 2], "b": ["x", "y"]}),
+        ({"0": {"a": 1, "b": "x"}, "1": {"a": 2, "b": "y"}}, {"a": [1, 2], "b": ["x", "y"]}),
+        ({"k": {"a": 1}, "l": {"a": 2}}, {"key": ["k", "l"], "a": [1, 2]}),
+        ({"columns": ["a"], "index": [0, 1], "data": [[1], [2]]}, {"a": [1, 2]}),
+        ({"version": 1, "data": [{"a": 1}, {"a": 2}]}, {"a": [1, 2]}),
+        ({"results": [{"a": 1}, {"a": 2}]}, {"a": [1, 2]}),
+        ({"boxes": [{"label": "x"}, {"label": "y"}]}, {"boxes": [{"label": "x"}, {"label": "y"}]}),
     ],
-    ids=["rows", "columns", "coco"],
+    ids=str,
 )
 def test_json_files(tmp_path: Path, content: Any, columns: dict[str, list[Any]]) -> None:
     (tmp_path / "t.json").write_text(json.dumps(content))
     assert read_table(tmp_path / "t.json").columns == columns
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PAR1\x00\x00", "a Parquet file"),
+        (b"PK\x03\x04", "a workbook"),
+        (b"<!DOCTYPE html>\n<p>\n", "a web page"),
+        (b'[{"a": 1}]', "a JSON file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "a pointer of Git LFS"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "a UTF-16 or a binary file"),
+    ],
+    ids=str,
+)
+def test_files_of_another_kind_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=what):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_title_above_the_names_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Report of May\n\na,b\n1,x\n2,y\n")
+    with pytest.warns(PolymodalWarning, match="above its names, which a, b are"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_a_manifest_of_one_object_a_line(tmp_path: Path) -> None:

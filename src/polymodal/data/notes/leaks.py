@@ -25,7 +25,7 @@ from polymodal.data.schema.samples import is_absent
 from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.date_text import EPOCH
+from polymodal.modalities.date_text import EPOCH, DateOrder
 from polymodal.modalities.datetime import DateTime, DateTimeSettings, parse_datetime
 
 CELLS = 1_000_000
@@ -214,13 +214,13 @@ def _as_values(modality: str, cells: Sequence[Cell]) -> NDArray[np.float64] | No
         return as_numbers(cells)
     if modality != "datetime":
         return None
-    day_first = DateTime.fit(cells, DateTimeSettings(), None).day_first
-    return np.array([_seconds(cell, day_first) for cell in cells])
+    order = DateTime.fit(cells, DateTimeSettings(), None).order
+    return np.array([_seconds(cell, order) for cell in cells])
 
 
-def _seconds(cell: Cell, day_first: bool) -> float:
+def _seconds(cell: Cell, order: DateOrder) -> float:
     try:
-        return np.nan if is_absent(cell) else (parse_datetime(cell, day_first=day_first) - EPOCH).total_seconds()
+        return np.nan if is_absent(cell) else (parse_datetime(cell, order=order) - EPOCH).total_seconds()
     except CellReadError:
         return np.nan
 

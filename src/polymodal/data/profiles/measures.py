@@ -144,8 +144,8 @@ def measure_dates(column: ColumnCells) -> list[Measure]:
     Returns:
         Two measures.
     """
-    day_first = isinstance(column.modality, DateTime) and column.modality.day_first
-    moments = read_each(partial(parse_datetime, day_first=day_first), column.cells)
+    order = column.modality.order if isinstance(column.modality, DateTime) else "MDY"
+    moments = read_each(partial(parse_datetime, order=order), column.cells)
     days = apply(lambda moment: (moment - EPOCH).total_seconds() / 86_400, moments)
     return [Measure("time", DAYS, days), Measure("weekday", "", apply(lambda m: WEEKDAYS[m.weekday()], moments))]
 

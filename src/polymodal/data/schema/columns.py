@@ -19,7 +19,8 @@ from polymodal.modalities import MODALITIES, ColumnGroup
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.container import has_audio, has_av
 from polymodal.modalities.inline_media import inline_modality
-from polymodal.modalities.number_text import MISSING_WORDS, NumberForm
+from polymodal.modalities.number_text import NumberForm
+from polymodal.modalities.number_words import MISSING_WORDS
 from polymodal.modalities.stretch import cell_of_parts, find_stretch, seconds_of_unit
 
 OVERRULED = "as the user says"

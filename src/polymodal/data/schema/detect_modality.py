@@ -24,7 +24,7 @@ from polymodal.data.schema.string_evidence import StringCells, are_date_numbers
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
 from polymodal.modalities.array_files import is_list_text, to_nested_lists
-from polymodal.modalities.box_forms import are_boxes, is_box
+from polymodal.modalities.box_forms import are_boxes, are_written_boxes, is_box
 from polymodal.modalities.inline_media import inline_modality
 from polymodal.modalities.picture_lists import are_frame_folders, are_picture_lists
 from polymodal.modalities.remote_files import is_remote_allowed
@@ -152,6 +152,8 @@ def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detecti
         return "video", SEVERAL_PICTURES
     if are_frame_folders(sample, folder):
         return "video", FRAME_FOLDERS
+    if are_written_boxes(sample):
+        return "boxes", "the cells hold labelled boxes in XML or in lines of YOLO"
     found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
 

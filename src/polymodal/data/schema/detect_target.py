@@ -82,7 +82,7 @@ def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: froze
         return modality, reason
     raise SchemaError(
         f"The target {name!r} holds {modality} cells ({reason}), which this version does not predict. "
-        f"It predicts {', '.join(TARGET_KINDS)}."
+        f"It predicts {', '.join(TARGET_KINDS)}. If its values are classes, say `--modality {name}=category`."
     )
 
 

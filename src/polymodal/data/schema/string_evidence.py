@@ -15,9 +15,10 @@ from polymodal.data.schema.detect_text import looks_like_text
 from polymodal.data.schema.samples import SAMPLE_SIZE, Detection, are_urls, evenly_spaced
 from polymodal.modalities import CellReadError
 from polymodal.modalities.compound_numbers import is_clock
-from polymodal.modalities.date_text import EPOCH_MILLISECONDS, EPOCH_SECONDS
+from polymodal.modalities.date_text import LONGEST_DATE, ORDERS, DateOrder, has_order, is_epoch, is_zero_date
 from polymodal.modalities.datetime import order_note, parse_datetime
-from polymodal.modalities.number_text import MISSING_WORDS, NumberForm, find_number_form, is_range
+from polymodal.modalities.number_text import NumberForm, find_number_form, is_range
+from polymodal.modalities.number_words import MISSING_WORDS
 
 NEARLY_ALL = 0.95
 MOST, FEWEST_NUMBERS = 0.8, 20
@@ -27,9 +28,10 @@ HALF, FEWEST_BESIDE_WORDS, MOST_WORDS = 0.5, 10, 3
 MOST_RANGES = 0.5
 CODE_DIGITS = 4
 LEADING_ZERO = re.compile(r"0\d+")
-LONGEST_DATE = 50
-DATE_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-TIME_NAME = re.compile(r"time|date|epoch|stamp|(^|_)(ts|at|when|created|updated)($|_)", re.IGNORECASE)
+YEAR_MONTH = r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])"
+MONTH_DIGITS = re.compile(rf"{YEAR_MONTH}(?:\.0)?")
+DATE_DIGITS = re.compile(rf"{YEAR_MONTH}(?:0[1-9]|[12]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?(?:\.0)?")
+TIME_NAME = re.compile(r"time|date|epoch|stamp|(^|_)(ts|at|when|created|updated|month|period)($|_)", re.IGNORECASE)
 BOOLEANS = frozenset({"true", "false"})
 ID_NAME = re.compile(r"(^|[_\s.-])(?i:id|ids|uuid|guid|index|idx|key|nr|no)$|[a-z]I[dD]$|^unnamed")
 
@@ -196,12 +198,14 @@ def is_number_text(text: str) -> bool:
 
 
 def _dates_reason(cells: Sequence[str]) -> str | None:
-    cells = [cell for cell in cells if not _is_missing_word(cell)]
-    count = sum(map(is_date_text, cells))
-    if not cells or count < NEARLY_ALL * len(cells):
+    cells = [cell for cell in cells if not _is_missing_word(cell) and not is_zero_date(cell)]
+    broken = [cell for cell in cells if not is_date_text(cell)]
+    count = len(cells) - len(broken)
+    if not count or not _are_most(cells, broken, count):
         return None
     order = order_note(cells)
-    return f"{count} of {len(cells)} cells are dates{order and ', '}{order}"
+    rest = f", {len(broken)} are not and count as broken" if broken else ""
+    return f"{count} of {len(cells)} cells are dates{order and ', '}{order}{rest}"
 
 
 def is_date_text(text: str) -> bool:
@@ -215,19 +219,20 @@ def is_date_text(text: str) -> bool:
     """
     if not 4 < len(text) <= LONGEST_DATE or not any(map(str.isdigit, text)):
         return False
-    return any(_reads_as_date(text, first) for first in (False, True))
+    orders = ORDERS if has_order(text) else ORDERS[:1]
+    return any(_reads_as_date(text, order) for order in orders)
 
 
-def _reads_as_date(text: str, day_first: bool) -> bool:
+def _reads_as_date(text: str, order: DateOrder) -> bool:
     try:
-        parse_datetime(text, day_first=day_first)
+        parse_datetime(text, order=order)
     except CellReadError:
         return False
     return True
 
 
 def are_date_numbers(name: str, cells: Sequence[Cell]) -> bool:
-    """Tell whether numbers are dates: whole ones such as 20240531, or seconds since 1970 in a column called so.
+    """Tell whether numbers are dates: 20240531, or, in a column called so, 202405 or seconds since 1970.
 
     Args:
         name: The column's name.
@@ -241,11 +246,11 @@ def are_date_numbers(name: str, cells: Sequence[Cell]) -> bool:
         return sum(map(is_date_text, texts)) >= NEARLY_ALL * len(texts)
     if not TIME_NAME.search(name):
         return False
-    return all(is_number_text(text) and _is_epoch(float(text)) for text in texts)
+    return all(map(MONTH_DIGITS.fullmatch, texts)) or all(map(_is_epoch, texts))
 
 
-def _is_epoch(number: float) -> bool:
-    return any(low <= number <= high for low, high in (EPOCH_SECONDS, EPOCH_MILLISECONDS))
+def _is_epoch(text: str) -> bool:
+    return is_number_text(text) and is_epoch(float(text))
 
 
 def category_identifier(_name: str, _cells: Sequence[Cell]) -> str | None:

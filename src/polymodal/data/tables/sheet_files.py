@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.data.tables.cells import check_names, clean_cell
+from polymodal.data.tables.json_rows import rows_within
 from polymodal.data.tables.text_files import Columns, check_rows, read_jsonl, records_columns
-from polymodal.errors import TableError
+from polymodal.data.tables.title_rows import MAX_TITLES, count_titles
+from polymodal.errors import TableError, warn
 from polymodal.modalities.json_text import load_json
 
 MAX_JSON_BYTES = 2**30
@@ -45,17 +47,26 @@ def read_sheet(path: Path) -> Iterator[Columns]:
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     if not rows:
         raise TableError(f"{path.name} is empty. Expected a row of names and at least one row below it.")
-    names = [str(name).strip() or f"unnamed_{place}" for place, name in enumerate(rows[0], start=1)]
+    if num_titles := count_titles(rows[:MAX_TITLES]):
+        warn(f"{path.name} has its names in row {num_titles + 1} of those with cells; what is above them is left out.")
+        rows = rows[num_titles:]
+    names = [_name(name) or f"unnamed_{place}" for place, name in enumerate(rows[0], start=1)]
     check_names(names, path.name)
     check_rows(len(rows) - 1, path.name)
     yield {name: [clean_cell(row[place]) for row in rows[1:]] for place, name in enumerate(names)}
+
+
+def _name(cell: Any) -> str:
+    """Return the name of a column; a workbook holds a year as 2020.0."""
+    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
 
 def read_json(path: Path) -> Iterator[Columns]:
     """Read a JSON file.
 
     Args:
-        path: A list of objects; an object of columns; COCO's annotations; or, as NeMo's manifests, one object a line.
+        path: A list of objects, also within an object (``{"data": [...]}``); an object of columns; what pandas'
+            ``to_json`` writes; COCO's annotations; or, as NeMo's manifests, one object a line.
 
     Yields:
         Column name to all cells. Of COCO: ``image``, the paths, and ``boxes``.
@@ -82,6 +93,8 @@ def _columns_of(content: Any, path: Path) -> Columns:
         return records_columns(content)
     if isinstance(content, dict) and set(content) >= COCO_KEYS:
         return _coco_columns(content, path)
+    if isinstance(content, dict) and (rows := rows_within(content)) is not None:
+        return records_columns(rows)
     if isinstance(content, dict) and content and all(isinstance(cells, list) for cells in content.values()):
         return {str(name): [clean_cell(cell) for cell in cells] for name, cells in content.items()}
     if isinstance(content, dict):

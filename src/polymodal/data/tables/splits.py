@@ -23,7 +23,7 @@ from polymodal.arrays import Cell
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.modalities import CellReadError, DateTime, DateTimeSettings
-from polymodal.modalities.date_text import EPOCH
+from polymodal.modalities.date_text import EPOCH, DateOrder
 from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.number import parse_number
 
@@ -236,8 +236,8 @@ def _times(cells: Sequence[Cell]) -> NDArray[np.float64]:
     numbers = np.array([_number(cell) for cell in cells])
     if 2 * np.isfinite(numbers).sum() >= sum(cell is not None for cell in cells):
         return numbers
-    day_first = DateTime.fit(cells, DateTimeSettings(), None).day_first
-    return np.array([_seconds(cell, day_first) for cell in cells])
+    order = DateTime.fit(cells, DateTimeSettings(), None).order
+    return np.array([_seconds(cell, order) for cell in cells])
 
 
 def _number(cell: Cell) -> float:
@@ -248,9 +248,9 @@ def _number(cell: Cell) -> float:
     return math.nan if number is None else number
 
 
-def _seconds(cell: Cell, day_first: bool) -> float:
+def _seconds(cell: Cell, order: DateOrder) -> float:
     try:
-        return math.nan if cell is None else (parse_datetime(cell, day_first=day_first) - EPOCH).total_seconds()
+        return math.nan if cell is None else (parse_datetime(cell, order=order) - EPOCH).total_seconds()
     except CellReadError:
         return math.nan
 

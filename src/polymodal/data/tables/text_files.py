@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, TextIO
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import check_names, clean_cell
-from polymodal.errors import TableError, warn
+from polymodal.data.tables.other_files import START_BYTES, check_kind
+from polymodal.data.tables.preamble import DELIMITERS, declared_delimiter, find_header
+from polymodal.errors import TableError, list_names, warn
 from polymodal.modalities.json_text import clean_nested, load_json
 
 Columns = dict[str, list[Cell]]
@@ -24,11 +26,10 @@ MAX_LINE = 2**27
 """Maximum number of bytes of a line of JSON, whose numbers become Python objects of up to ten times the size."""
 MAX_CELL = 2**30
 """Maximum number of characters of a cell."""
-DELIMITERS = (",", ";", "\t", "|")
-"""Separators of fields; of several that a header has, the one that makes the most fields."""
-SEPARATOR_LINE = b"sep="
+RARE_DELIMITERS = (":", "~", "^", "\x01", "\x1f", "¦")
+"""Separators where none of those makes two fields and one of these makes as many of each of the first lines."""
+SAMPLE_LINES = 10
 BAR, SHOWN_NAMES = "|", 6
-MAX_PREAMBLE, MAX_PREAMBLE_LINES = 2**16, 100
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
@@ -37,7 +38,8 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
 
     Args:
         path: The file, in UTF-8. The separator is the one of ``DELIMITERS`` that makes the most fields of the header,
-            or what a line ``sep=;`` above it names; comments above the header that start with ``#`` are left out.
+            or what a line ``sep=;`` above it names; comments above the header that start with ``#``,
+            and a title, are left out.
         block_bytes: Approximate size of a chunk in bytes.
 
     Yields:
@@ -51,7 +53,8 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
     try:
         delimiter = _delimiter(path)
         names = _header(path, delimiter)
-        _tell_bars(path, delimiter, names)
+        _tell_rare(path, delimiter, names)
+        _tell_title(path, names)
     except csv.Error as error:
         raise TableError(f"The header of {path.name} cannot be read: {error}. Expected column names.") from None
     num_rows = 0
@@ -70,6 +73,8 @@ def _check_text(path: Path) -> bool:
     """Check that a file is UTF-8; return whether it contains anything but whitespace."""
     decoder, position, has_text = codecs.getincrementaldecoder("utf-8")(), 0, False
     with path.open("rb") as file:
+        check_kind(path, file.read(START_BYTES))
+        file.seek(0)
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise TableError(f"{path.name} is a UTF-16 file. Save it as UTF-8 (in Excel: 'CSV UTF-8') and try again.")
         _skip_mark(file)
@@ -135,29 +140,7 @@ def _open_text(path: Path) -> TextIO:
 def _skip_blank_lines(file: BinaryIO) -> None:
     _skip_mark(file)
     start = file.tell()
-    file.seek(_skip_preamble(file, start))
-
-
-def _skip_preamble(file: BinaryIO, start: int) -> int:
-    """Return where the header begins: behind blank lines, a line ``sep=;`` and comments above it.
-
-    A line that starts with ``#`` is the header, not a comment, if it has as many separators as the first line below
-    that does not start so.
-    """
-    file.seek(start)
-    lines = [file.readline(MAX_PREAMBLE) for _ in range(MAX_PREAMBLE_LINES)]
-    first = next((line for line in lines if line.strip() and not line.startswith(b"#")), b"")
-    for line in lines:
-        is_comment = line.startswith(b"#") and bool(first) and _num_marks(line) != _num_marks(first)
-        is_separator = line.lower().startswith(SEPARATOR_LINE) and len(line.strip()) == len(SEPARATOR_LINE) + 1
-        if line.strip() and not is_comment and not is_separator:
-            break
-        start += len(line)
-    return start
-
-
-def _num_marks(line: bytes) -> int:
-    return max(line.count(mark.encode()) for mark in DELIMITERS)
+    file.seek(find_header(file, start)[0])
 
 
 def _records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -172,31 +155,48 @@ def _delimiter(path: Path) -> str:
     declared = _declared_delimiter(path)
     if declared is not None:
         return declared
-    with _open_text(path) as lines:
-        header = next(lines)
-    counts = {mark: len(next(_records([header], mark), [])) for mark in DELIMITERS}
+    with _open_text(path) as file:
+        lines = [line for line in islice(file, SAMPLE_LINES) if line.strip()]
+    counts = {mark: len(next(_records(lines[:1], mark), [])) for mark in DELIMITERS}
+    if max(counts.values()) == 1 and (rare := [mark for mark in RARE_DELIMITERS if _splits_evenly(lines, mark)]):
+        return rare[0]
     return max(DELIMITERS, key=lambda mark: counts[mark])
 
 
-def _tell_bars(path: Path, delimiter: str, names: Sequence[str]) -> None:
+def _splits_evenly(lines: Sequence[str], mark: str) -> bool:
+    counts = {line.count(mark) for line in lines}
+    return len(lines) > 1 and len(counts) == 1 and counts != {0}
+
+
+def _tell_rare(path: Path, delimiter: str, names: Sequence[str]) -> None:
     """Warn of a separator that neither the file's ending nor a line of it names and that is rare."""
-    if delimiter == BAR and path.suffix.lower() != ".psv" and _declared_delimiter(path) is None:
+    if delimiter in (BAR, *RARE_DELIMITERS) and path.suffix.lower() != ".psv" and _declared_delimiter(path) is None:
         shown = f" {BAR} ".join(names[:SHOWN_NAMES]) + (f" {BAR} ..." if len(names) > SHOWN_NAMES else "")
-        warn(f"{path.name} is read with the separator {BAR} and has the columns {shown} .")
+        warn(f"{path.name} is read with the separator {delimiter!r} and has the columns {shown} .")
 
 
 def _declared_delimiter(path: Path) -> str | None:
-    """Return the separator that Excel's line ``sep=;`` names; None without such a line."""
     with path.open("rb") as file:
         _skip_mark(file)
-        first = file.readline(16).strip().lower()
-    return chr(first[4]) if first.startswith(SEPARATOR_LINE) and len(first) == len(SEPARATOR_LINE) + 1 else None
+        return declared_delimiter(file.readline(16))
+
+
+def _tell_title(path: Path, names: Sequence[str]) -> None:
+    with path.open("rb") as file:
+        _skip_mark(file)
+        num_lines = find_header(file, file.tell())[1]
+    if num_lines:
+        warn(
+            f"{path.name} has {_count(num_lines, 'line')} above its names, which {list_names(names, SHOWN_NAMES)} are."
+        )
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
     with _open_text(path) as lines:
         header = [name.strip() for name in next(_records(lines, delimiter))]
     names = [name or f"unnamed_{position}" for position, name in enumerate(header, start=1)]
+    if any("\0" in name for name in names):
+        raise TableError(f"{path.name} has bytes of zero among its names: a UTF-16 or a binary file. Save it as UTF-8.")
     check_names(names, path.name)
     return names
 
