@@ -1,4 +1,4 @@
-"""What reading long recordings whole is worth: clips of esc10, each at a random place of a minute of faint noise.
+"""What reading long recordings whole is worth: clips of esc10, each hidden in a minute of faint noise.
 
 python benchmarks/long_clips.py ESC10 FOLDER
 
