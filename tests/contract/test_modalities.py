@@ -17,14 +17,14 @@ from polymodal.arrays import Column
 from polymodal.data.schema.detect_modality import detect_modality
 from polymodal.data.schema.evidence import EVIDENCE
 from polymodal.data.schema.schema import Schema, StreamSchema, infer_schema
-from polymodal.data.sketches import SKETCHES, sketch
+from polymodal.data.sketches import SKETCHES, SketchLayout, sketch
 from polymodal.data.tables.files import media_endings
 from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stream_features import FEATURES, FORMS
 from polymodal.modalities import MODALITIES, column_modalities, stream_modalities
-from polymodal.model.reconstruction import RECOVERIES
+from polymodal.recovery.decoders import DECODINGS
 from polymodal.report.gallery import RENDERERS, GalleryCell, GalleryRow, render_cell, render_row
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import AUGMENTATIONS, add_masking_noise, augment, random_flip
@@ -33,7 +33,7 @@ COLUMNS, STREAMS = column_modalities(), stream_modalities()
 TABLES: dict[str, tuple[Collection[str], Collection[str]]] = {
     "EVIDENCE": (EVIDENCE, COLUMNS),
     "SKETCHES": (SKETCHES, STREAMS),
-    "RECOVERIES": (RECOVERIES, STREAMS),
+    "DECODINGS": (DECODINGS, STREAMS),
     "FEATURES": (FEATURES, STREAMS),
     "ENCODERS": (ENCODERS, STREAMS),
     "AUGMENTATIONS": (AUGMENTATIONS, STREAMS),
@@ -119,12 +119,19 @@ def with_absent(column: Column, row: int) -> Column:
 
 
 @every_stream
-def test_recoveries_fill_absent_cells_alone(modality: str) -> None:
+def test_decoders_make_cells_that_the_modality_reads_again(modality: str) -> None:
     fitted = fit_example(modality)
     column = with_absent(example_column(modality, ROWS, fitted), 1)
-    values = np.nan_to_num(sketch(modality, column).astype(np.float64))
-    for cells in RECOVERIES[modality](MEMBER, fitted, values, column).values():
-        assert [cell is None for cell in cells] == [row != 1 for row in range(ROWS)]
+    layout = SketchLayout(4, tuple(field.cardinality for field in getattr(fitted, "own_fields", ())))
+    values = np.nan_to_num(sketch(modality, column, layout).astype(np.float64))
+    for decoder in DECODINGS[modality](MEMBER, fitted, layout.resolution):
+        assert decoder.decode is not None
+        cells = decoder.decode(values[:, decoder.places])
+        assert len(cells) == ROWS
+        given = dict.fromkeys(fitted.members, cells) if modality == "tabular" else cells
+        again, broken = fitted.transform(given, None)
+        assert not broken
+        assert again.row_present.all()
 
 
 @every_stream

@@ -50,11 +50,11 @@ def test_notices_of_the_table_are_listed() -> None:
 
 def test_long_clips_are_told(tmp_path: Path) -> None:
     for row in range(4):
-        soundfile.write(tmp_path / f"{row}.wav", np.zeros(4000 * (260 + 20 * row)), 4000)
+        soundfile.write(tmp_path / f"{row}.wav", np.zeros(4000 * (280 + 20 * row)), 4000)
     table = Table({"clip": [f"{row}.wav" for row in range(4)], "label": list("abab")}, folder=tmp_path)
     (notice,) = [notice for notice in inspect_table(table, targets=["label"])["notices"] if notice["kind"] == "cut"]
     assert notice["sentence"] == (
-        "'clip': 1 of 4 clips (25%) are longer than 320 s; 32 segments of 10 s, spread evenly over the whole, "
+        "'clip': 1 of 4 clips (25%) are longer than 324 s; 32 segments of 10.1 s, spread evenly over the whole, "
         "are used. To change that: --set settings.clip.max_segments=..."
     )
 

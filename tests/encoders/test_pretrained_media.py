@@ -244,3 +244,21 @@ def test_large_videos_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr("polymodal.encoders.pretrained.VALUES_AT_ONCE", 1)
         torch.testing.assert_close(encoder(videos([4, 9, 2])).values, whole, atol=1e-5, rtol=1e-4)
     assert np.isfinite(whole.numpy()).all()
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper", "ast"])
+def test_long_clips_are_run_segment_by_segment(family: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(family, tmp_path / family)
+    settings = {**modality_settings("audio", checkpoint), "segment_s": 0.2}
+    clip = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    fit = Audio.fit([(clip, 16_000)], build_settings("audio", settings), None)
+    encoder = PRETRAINED["audio"].build(fit, 16, checkpoint=checkpoint, tuning="frozen").eval()
+    long = ColumnBatch.from_column(fit.transform([(clip, 16_000)], None)[0])
+    first = ColumnBatch(long.values[:, : fit.segment_steps], long.present, torch.tensor([fit.segment_steps]))
+    adapter = encoder.checkpoint_adapter
+    with torch.no_grad():
+        (whole, used), (part, of_part) = (adapter.run(adapter.load().eval(), batch) for batch in (long, first))
+    assert fit.num_segments > 1
+    assert used > of_part
+    torch.testing.assert_close(whole[0, : of_part[0]], part[0, : of_part[0]], atol=1e-4, rtol=0)
+    assert encoder(long).values.isfinite().all()

@@ -7,7 +7,7 @@ from torch import nn
 from polymodal.encoders import build_encoder
 from polymodal.encoders.pyramid import finest_stage
 from polymodal.modalities import Image
-from polymodal.model.network import encode_present
+from polymodal.model.present_rows import encode_present
 from polymodal.tokens import ColumnBatch, Detail, DetailGrid, Tokens
 
 WIDTH = 16

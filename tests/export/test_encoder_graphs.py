@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,25 @@ def test_a_graph_gives_the_same_detail(modality: str, name: str, tmp_path: Path)
     assert info.outputs == ("tokens", "token_present", "detail", "detail_present")
     assert info.detail_shape == encoder(batch).detail.shape
     assert max(differences(run, encoder, batch, True).values()) < 5e-5
+
+
+@cases("modality,name", [case for case in WITH_DETAIL if case[0] == "audio"], [("audio", "cnn")])
+def test_a_graph_splits_long_clips_into_segments(modality: str, name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    steps = 2048 if name == "waveform" else 16
+    long = replace(fitted(modality, name), segment_steps=steps, max_segments=9, num_segments=3)
+    encoder = build_encoder(modality, name, long, WIDTH, {"detail": True}).eval()
+    nn.init.normal_(encoder.attention.score.weight)
+    batch = column(modality, name, rows=5)
+    run, _ = exported(encoder, batch, tmp_path / "encoder.onnx")
+    for other in other_batches(batch, True):
+        with torch.no_grad():
+            expected = EncoderGraph(encoder)(**encoder_inputs(other))
+        values, present, detail, detail_present = run(encoder_inputs(other))
+        assert (present == expected[1].numpy()).all()
+        assert (detail_present == expected[3].numpy()).all()
+        np.testing.assert_allclose(values[present], expected[0].numpy()[present], atol=5e-5)
+        np.testing.assert_allclose(detail[detail_present], expected[2].numpy()[detail_present], atol=5e-5)
 
 
 @pytest.mark.exhaustive

@@ -327,3 +327,17 @@ def test_silence_is_cut_off_where_no_channel_sounds() -> None:
         assert column.lengths is not None
         seconds = column.lengths[0] * fitted.hop_length / 8000
         assert seconds == pytest.approx(0.54 if sides[1] is not right else 0.84, abs=0.04)
+
+
+def test_wav_whose_sizes_were_never_filled_in() -> None:
+    pytest.importorskip("av")
+    content = bytearray(encode(tone(440)))
+    content[4:8] = content[40:44] = bytes(4)
+    np.testing.assert_allclose(load_clip(bytes(content), None, 8000), load_clip(encode(tone(440)), None, 8000))
+
+
+@pytest.mark.parametrize("name", ["sampling_rate", "sample_rate", "sr"])
+def test_the_rate_of_records_and_of_scipys_pairs(name: str) -> None:
+    expected = load_clip((tone(440, 16000), 16000), None, 8000)
+    np.testing.assert_array_equal(load_clip({"array": tone(440, 16000), name: 16000}, None, 8000), expected)
+    np.testing.assert_array_equal(load_clip((16000, tone(440, 16000)), None, 8000), expected)

@@ -49,11 +49,14 @@ def test_a_clip_gets_the_same_bits_whatever_its_neighbours(features: str) -> Non
     assert np.array_equal(together.values[0, : together.lengths[0]], alone.values[0])
 
 
-def test_long_clips_end_where_the_checkpoint_ends() -> None:
-    whisper = fit("whisper", max_frames=50, max_duration_s=0.5).transform([noise(0.8)], None)[0]
-    kaldi = fit("kaldi", max_frames=40).transform([noise(0.8)], None)[0]
-    assert whisper.values.shape == (1, 50, 64)
-    assert kaldi.values.shape == (1, 40, 64)
+def test_segments_end_where_the_checkpoint_ends() -> None:
+    whisper, kaldi = fit("whisper", max_frames=50), fit("kaldi", max_frames=40)
+    assert (whisper.segment_steps, kaldi.segment_steps) == (50, 40)
+    long, first = (whisper.transform([noise(seconds)], None)[0].values[0] for seconds in (0.8, 0.5))
+    assert np.array_equal(long[:50], first[:50])
+    assert kaldi.transform([noise(0.8)], None)[0].values.shape == (1, 78, 64)
+    one = fit("kaldi", max_frames=40, max_segments=1)
+    assert one.transform([noise(0.8)], None)[0].values.shape == (1, 40, 64)
 
 
 def test_windows_do_not_grow_with_the_clips() -> None:

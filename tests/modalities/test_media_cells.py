@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_from_bytes
 
 import numpy as np
 import pytest
@@ -37,7 +39,28 @@ def test_base64_is_the_file(head: str) -> None:
     assert detect_modality("v", [text, None], None)[0] == "image"
 
 
-@pytest.mark.parametrize("text", ["cat.png", "Quick brown foxes " * 10, "data:image/svg+xml,<svg/>", "AAAA", "x" * 100])
+@pytest.mark.parametrize("write", [
+    lambda content: "data:image/png;base64," + quote(base64.b64encode(content).decode(), safe=""),
+    lambda content: "data:image/png," + quote_from_bytes(content),
+    lambda content: {"bytes": base64.b64encode(content).decode()},
+    lambda content: {"path": "data:image/png;base64," + base64.b64encode(content).decode()},
+])  # fmt: skip
+def test_other_ways_to_write_a_file_into_a_cell(write: Callable[[bytes], Any]) -> None:
+    assert read_media(write(png()), None) == png()
+
+
+def test_url_safe_base64_of_a_jpeg() -> None:
+    content = b"\xff\xd8\xff\xe0" + bytes(range(256))
+    text = base64.urlsafe_b64encode(content).decode()
+    assert (inline_modality(text), inline_content(text)) == ("image", content)
+
+
+def test_an_svg_address_is_refused_by_name() -> None:
+    _, (broken,) = Image.fit([png()], ImageSettings(), None).transform(["data:image/svg+xml,%3Csvg/%3E"], None)
+    assert "SVG" in broken.reason
+
+
+@pytest.mark.parametrize("text", ["cat.png", "Quick brown foxes " * 10, "data:text/plain,hello", "AAAA", "x" * 100])
 def test_other_texts_are_no_files(text: str) -> None:
     assert inline_content(text) is None
 

@@ -34,7 +34,7 @@ def asking(address: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def check(answer: httpx.Response) -> None:
+def check(answer: Any) -> None:
     assert answer.status_code < 500, answer.text
     body = answer.json()
     assert ("error" in body) == (answer.status_code != 200)
@@ -114,3 +114,19 @@ def test_what_the_description_allows(asking: httpx.Client, path: str) -> None:
         check(asking.post(path, json=body))
 
     ask()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/explain", "/search"])
+def test_what_the_description_allows_and_what_not(address: str, path: str) -> None:
+    import schemathesis
+
+    operation = schemathesis.openapi.from_url(f"{address}/openapi.json")[path]["POST"]
+    for mode in schemathesis.GenerationMode:
+
+        @QUIET
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: schemathesis.Case) -> None:
+            check(case.call())
+
+        ask()

@@ -150,6 +150,7 @@ def test_classes_that_the_teacher_alone_knows_are_not_learned(table: Table, tmp_
     assert f"of {given.num_rows} rows without a value of 'kind'" not in notices(student)
 
 
+@pytest.mark.exhaustive
 def test_a_bundle_teaches_as_its_run_does(numbers: Table, teacher: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     polymodal.load(teacher).export(tmp_path / "bundle", table=numbers)
@@ -214,14 +215,8 @@ def taught_answers(kind: str, folder: Path) -> Any:
     return table, student
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        kind if kind == "vector" else pytest.param(kind, marks=pytest.mark.exhaustive)
-        for kind in STRUCTURED
-        if kind != "boxes"
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", [kind for kind in STRUCTURED if kind != "boxes"])
 def test_structured_targets_are_learned_from_answers(kind: str, tmp_path: Path) -> None:
     _, student = taught_answers(kind, tmp_path)
     assert "have no target: they are learned from the answers of the teacher" in notices(student)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import polymodal
 import tiny
 from polymodal.cli.main import app
-from polymodal.model.network import encode_present
+from polymodal.model.present_rows import encode_present
 from polymodal.nn import layers
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.tokens import ColumnBatch, Tokens

@@ -159,7 +159,8 @@ def train_command(
         typer.Option(metavar="COL", help="Without a target: rows equal in this column count as matches when judging."),
     ] = None,
     reconstruct: Annotated[
-        bool, typer.Option("--reconstruct", help="Also learn to recover each stream from the others.")
+        bool,
+        typer.Option("--reconstruct", help="Also learn to recover absent cells from the others of a row."),
     ] = False,
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
@@ -229,7 +230,7 @@ def train_command(
         common.update({"teacher": teacher, "unlabelled": unlabelled})
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
-            from polymodal.cli import console, result_tables
+            from polymodal.cli import console, recovery_table, result_tables
             from polymodal.model.summary import run_notices
             from polymodal.runs.fit import fit
 
@@ -252,6 +253,7 @@ def train_command(
         result_tables.print_results(model.report_data)
         result_tables.print_slices(model.report_data)
         console.print_pairs(model.report_data)
+        recovery_table.print_recovery(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
         for notice in run_notices(model.report_data):
             console.print_line(f"Note: {notice}")
@@ -279,7 +281,7 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import certainty_tables, console, result_tables, stress_tables
+            from polymodal.cli import certainty_tables, console, recovery_table, result_tables, stress_tables
             from polymodal.runs.model import load
 
             loaded = load(model, device)
@@ -295,6 +297,7 @@ def evaluate_command(
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
         certainty_tables.print_certainty(report_data)
+        recovery_table.print_recovery(report_data)
         if found is not None:
             stress_tables.print_stress(found)
         for notice in report_data["notices"]:

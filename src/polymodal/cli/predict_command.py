@@ -5,6 +5,8 @@ Slow imports are made inside the command.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -52,6 +54,12 @@ def predict_command(
             "--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."
         ),
     ] = False,
+    recovered: Annotated[
+        Path | None,
+        typer.Option(
+            "--recovered", metavar="DIR", help="Write recovered pictures to DIR as PNG files, which the output names."
+        ),
+    ] = None,
     device: Device = None,
     strict: StrictTable = False,
     json: Annotated[
@@ -61,19 +69,27 @@ def predict_command(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict every row of a table, in its order: labels and probabilities."""
+    """Predict every row of a table, in its order: labels and probabilities.
+
+    A model that was trained with --reconstruct adds recovered:COLUMN: what absent cells may have held.
+    """
     on_screen = output is None or output == "-"
     interrupted = "Stopped." if on_screen else "Stopped; nothing was written."
     with exits(interrupted), unwinding(), open_progress(verbose, quiet, bars=not on_screen) as progress:
         from polymodal.cli import options
         from polymodal.cli.prediction_files import check_output, open_output
+        from polymodal.model.recovered_files import check_picture_folder, write_pictures
 
         check_output(output, data)
+        if recovered is not None:
+            check_picture_folder(recovered)
         columns = options.parse_columns(keep)
         with progress.phase(LOADING, None):
             from polymodal.runs.model import load
 
             loaded = load(model, device)
+        if recovered is not None:
+            loaded.check_recovers("--recovered")
         batches = loaded.predict_batches(
             data,
             keep=columns,
@@ -89,6 +105,8 @@ def predict_command(
             for batch in batches:
                 most = max((len(names or ()) for names in batch.classes.values()), default=0)
                 all_classes = probabilities == "all" or (probabilities is None and most <= FEW_CLASSES)
+                if recovered is not None:
+                    batch = replace(batch, recovered=write_pictures(batch.recovered, recovered, num_rows + 1))
                 write(batch.to_columns(all_classes), batch.records, columns)
                 num_rows, num_broken = num_rows + len(batch), num_broken + len(batch.broken_cells)
         if not on_screen:

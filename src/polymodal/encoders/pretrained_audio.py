@@ -89,7 +89,7 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         segments, lengths_BN = split_segments(column, self.segment_steps)
         found_RTD, used = self._in_parts(backbone, segments)
         used = torch.where(segments.present, used, 0)
-        found_BTD = found_RTD.reshape(len(column), -1, found_RTD.shape[2])
+        found_BTD = found_RTD.reshape(column.values.shape[0], -1, found_RTD.shape[2])
         return found_BTD, used.reshape(lengths_BN.shape).sum(dim=1)
 
     def _in_parts(self, backbone: Any, segments: ColumnBatch) -> tuple[Tensor, Tensor]:

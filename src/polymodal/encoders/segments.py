@@ -75,7 +75,7 @@ class SegmentEncoder(nn.Module):
         present_BNK = tokens.present.reshape(*lengths_BN.shape, -1)
         scores_BN = None if self.attention is None else self.attention(values_BNKW, present_BNK)
         pooled = pool_segments(values_BNKW, present_BNK, lengths_BN, scores_BN)
-        detail = None if tokens.detail is None else _joined(tokens.detail, len(column))
+        detail = None if tokens.detail is None else _joined(tokens.detail, column.values.shape[0])
         return replace(pooled, detail=detail)
 
     def _encode_present(self, segments: ColumnBatch) -> Tokens:
@@ -175,8 +175,7 @@ def pool_segments(values_BNKW: Tensor, present_BNK: Tensor, lengths_BN: Tensor, 
     logits_BN = lengths_BN.clamp(min=1).float().log()
     logits_BN = logits_BN if scores_BN is None else logits_BN + scores_BN
     weights_BNK = logits_BN.unsqueeze(2).masked_fill(~present_BNK, ABSENT).softmax(dim=1)
-    values_BKW = (weights_BNK.unsqueeze(3) * torch.where(present_BNK.unsqueeze(3), values_BNKW, 0)).sum(dim=1)
-    return Tokens(values_BKW, present_BNK.any(dim=1))
+    return Tokens((weights_BNK.unsqueeze(3) * values_BNKW).sum(dim=1), present_BNK.any(dim=1))
 
 
 def _joined(detail: Detail, num_rows: int) -> Detail:

@@ -97,10 +97,10 @@ class NumberScaling:
             float32 ``[N, fields]``.
         """
         values, present = column.values.astype(np.float32), column.present.copy()
-        for place, field in enumerate(self.fields):
-            scaled = _scale(self._read(column, cells, field), self.center[place], self.spread[place])
-            present[:, field] = ~np.isnan(scaled)
-            values[:, field] = np.nan_to_num(scaled)
+        numbers = np.stack([self._read(column, cells, field) for field in self.fields], axis=1)
+        scaled = _scale(numbers, self.center, self.spread)
+        present[:, self.fields] = ~np.isnan(scaled)
+        values[:, self.fields] = np.nan_to_num(scaled)
         return Column(values, present)
 
     def for_linear(self, values: Floats, present: NDArray[np.bool_]) -> Floats:
@@ -113,12 +113,11 @@ class NumberScaling:
         Returns:
             ``[N, 2 F]``: each number cut off, and its normal score; zero, the median, where absent.
         """
-        parts = [np.zeros((len(values), 0), np.float32)]
-        for place, field in enumerate(self.fields):
-            cut = np.clip(values[:, field], -CUT_OFF, CUT_OFF)
-            score = _normal_score(values[:, field], self.quantiles[place])
-            parts += [np.where(present[:, field], numbers, 0.0)[:, None] for numbers in (cut, score)]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        numbers = values[:, self.fields]
+        cut = np.clip(numbers, -CUT_OFF, CUT_OFF)
+        score = np.stack([_normal_score(*pair) for pair in zip(numbers.T, self.quantiles, strict=True)], axis=1)
+        pairs = np.where(present[:, self.fields, None], np.stack([cut, score], axis=2), np.float32(0))
+        return pairs.reshape(len(values), 2 * numbers.shape[1])
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the fitted state as plain JSON and named arrays."""
@@ -179,9 +178,11 @@ def _center_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(center), float(spread) if 0 < spread < np.inf else 1.0
 
 
-def _scale(values: NDArray[np.float64], center: float, spread: float) -> Floats:
+def _scale(
+    values: NDArray[np.float64], center: float | NDArray[np.float64], spread: float | NDArray[np.float64]
+) -> Floats:
     with np.errstate(over="ignore"):
-        return np.clip((values - center) / spread, -LARGEST, LARGEST).astype(np.float32)
+        return np.asarray(np.clip((values - center) / spread, -LARGEST, LARGEST), np.float32)
 
 
 def _quantiles(scaled: Floats) -> Floats:

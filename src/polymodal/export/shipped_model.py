@@ -23,7 +23,7 @@ def shipped_model(model: TrainedModel) -> TrainedModel:
     """Return the model as a bundle describes it.
 
     Paths in its configuration and report data become file names; explanations of rows and the list of broken cells,
-    which quote cells, are left out.
+    which quote cells, are left out, as are the texts and paths of the training rows that cells are retrieved from.
 
     Args:
         model: The trained model.
@@ -32,7 +32,8 @@ def shipped_model(model: TrainedModel) -> TrainedModel:
         The same, with another configuration and other report data.
     """
     config = build_config(without_paths(model.config.model_dump(mode="json")))
-    return dataclasses.replace(model, config=config, report_data=shipped_report(model.report_data))
+    recovery = None if model.recovery is None else model.recovery.without_cells()
+    return dataclasses.replace(model, config=config, report_data=shipped_report(model.report_data), recovery=recovery)
 
 
 def shipped_report(report_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from polymodal.modalities.stretch import Span, span_of
 
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+RATE_NAMES = ("sampling_rate", "sample_rate", "rate", "sr", "fs", "sample_rate_hz")
+"""What records call their rate: Hugging Face's name first."""
 UNDECLARED_S = 3600.0
 """Without PyAV, a clip whose header has no length is not decoded further than this to measure it."""
 SAMPLE_BITS = (15, 23, 31)
@@ -175,7 +177,10 @@ def _holds_array(content: Any) -> bool:
 
 def _split_rate(content: Any) -> tuple[Any, int | None]:
     if isinstance(content, Mapping):
-        return content["array"], _check_rate(content.get("sampling_rate"))
+        rate = next((content[name] for name in RATE_NAMES if content.get(name) is not None), None)
+        return content["array"], _check_rate(rate)
+    if isinstance(content, tuple) and len(content) == 2 and np.ndim(content[0]) == 0 and np.ndim(content[1]) > 0:
+        content = content[::-1]  # as SciPy reads WAV files
     if isinstance(content, tuple) and len(content) == 2 and np.ndim(content[0]) > 0 and np.ndim(content[1]) == 0:
         return content[0], _check_rate(content[1])
     return content, None
@@ -224,7 +229,8 @@ def _open(content: bytes | str) -> Any:
     import soundfile
 
     try:
-        return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
+        file = soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
+        return None if not file.frames and has_av() else file  # a WAV file whose sizes were never filled in
     except soundfile.LibsndfileError as error:
         if has_av():
             return None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = (
     "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,asf,ogg,gif,ivf,obu,dv,mxf,rm,nut,"
-    "wav,w64,mp3,aac,loas,flac,aiff,au,caf,amr,ac3,eac3,dts,wv,ape,tta"
+    "wav,w64,mp3,aac,loas,flac,aiff,au,caf,amr,ac3,eac3,dts,wv,ape,tta,voc"
 )
 """The demuxers that may open a file, by FFmpeg's names."""
 MIN_SHARE_READ = 0.9

@@ -5,16 +5,18 @@ from __future__ import annotations
 import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import (
+    MAX_ABS_VALUE,
     CellReadError,
     Modality,
     Settings,
@@ -38,6 +40,11 @@ from polymodal.modalities.number_words import MISSING_WORDS
 DAY_S = 86_400.0
 COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
 """What the eight values stand for."""
+FIRST_DAY, LAST_DAY = (
+    (moment - EPOCH).total_seconds() / DAY_S for moment in (datetime(1, 1, 1), datetime(9999, 12, 31))
+)
+SHORT_SPREAD_DAYS = 2.0
+"""A moment of a column of a smaller standard deviation is written with its minute."""
 EVEN_EDGES = [-1.0, -0.5, 0.0, 0.5, 1.0]
 
 
@@ -155,6 +162,30 @@ class DateTime(Modality):
         days = np.array([self.mean if moment is None else _days(moment) for moment in moments], np.float64)
         values[:, 0] = standardise(days, self.mean, self.std)
         return Column(values, np.array([moment is not None for moment in moments], bool)), broken
+
+    def days_of(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo the standardisation of ``time``.
+
+        Args:
+            times: Standardised ``[...]``.
+
+        Returns:
+            Days since 1970, float64 of the same shape, within the years 1 to 9999.
+        """
+        own = np.clip(times, -MAX_ABS_VALUE, MAX_ABS_VALUE) * self.std + self.mean
+        return np.asarray(np.clip(own, FIRST_DAY, LAST_DAY), np.float64)
+
+    def spell(self, days: float) -> str:
+        """Write a moment as ISO 8601: a date, or with the minute where the training cells lie within some days.
+
+        Args:
+            days: Days since 1970.
+
+        Returns:
+            Such as ``2024-05-31``.
+        """
+        moment = EPOCH + timedelta(days=days)
+        return moment.isoformat(timespec="minutes") if self.std < SHORT_SPREAD_DAYS else moment.date().isoformat()
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

@@ -20,8 +20,9 @@ class ModalityEntry:
         modality: The class; its ``name`` is that of the entry point.
         evidence: An ``Evidence`` of ``polymodal.data.schema.evidence``; without, columns are of the modality only where
             the user says so.
-        sketch: From a ``Column`` to float32 ``[rows, values]``; without, means of stretches of all values of a row.
-        recovery: A ``Recovery`` of ``polymodal.model.reconstruction``; without, cells are not made of sketches.
+        sketch: From a ``Column`` and a ``SketchLayout`` of ``polymodal.data.sketches`` to float32 ``[rows, values]``;
+            without, means of stretches of all values of a row.
+        recovery: A ``Decoding`` of ``polymodal.recovery.decoders``; without, absent cells are recovered by retrieval.
         features: A ``FeatureEntry`` of ``polymodal.ensemble.stream_features``; without, the baselines do not see the
             modality.
         augmentation: An ``Augmentation`` of ``polymodal.training.augmentation``; without, inputs are not varied.

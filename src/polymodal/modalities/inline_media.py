@@ -1,12 +1,13 @@
-"""Media that stand in the text of a cell: base64, with or without the head of a ``data:`` address."""
+"""Media that stand in the text of a cell: ``data:`` addresses (RFC 2397), and base64 without such a head."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from urllib.parse import unquote, unquote_to_bytes
 
-DATA_URL = re.compile(r"data:[\w.+-]*/[\w.+-]*(?:;[\w=.-]+)*;base64,", re.IGNORECASE)
+DATA_URL = re.compile(r"data:(image|audio|video|application)/[\w.+-]*(?:;[\w=.+\"-]+)*,", re.IGNORECASE)
 BASE64_MAGIC = (
     ("iVBORw0KGgo", "image"),  # PNG
     ("/9j/", "image"),  # JPEG
@@ -27,11 +28,12 @@ BASE64_MAGIC = (
 RIFF_KINDS = {b"WEBP": "image", b"WAVE": "audio", b"AVI ": "video"}
 SHORTEST = 60
 HEAD = 64
+URL_SAFE = str.maketrans("-_", "+/")
 ALPHABET = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 
 
 def inline_content(text: str) -> bytes | None:
-    """Decode a file in base64.
+    """Decode a file that a text holds.
 
     Args:
         text: A cell.
@@ -41,11 +43,12 @@ def inline_content(text: str) -> bytes | None:
     """
     if inline_modality(text) is None:
         return None
-    return _decode(text[_head_size(text) :])
+    head, body = _split(text)
+    return unquote_to_bytes(body) if head and not _is_base64(head) else _decode(body)
 
 
 def inline_modality(text: str) -> str | None:
-    """Tell what text in base64 holds, by its beginning.
+    """Tell what file a text holds, by its beginning, or else by the type that a ``data:`` address declares.
 
     Args:
         text: A cell.
@@ -53,27 +56,38 @@ def inline_modality(text: str) -> str | None:
     Returns:
         "image", "audio" or "video"; None where it is no such text.
     """
-    size = _head_size(text)
-    if not size and (len(text) < SHORTEST or not text.startswith(tuple(magic for magic, _ in BASE64_MAGIC))):
+    head, body = _split(text)
+    declared = head[5:].partition("/")[0].lower()
+    declared = declared if declared in ("image", "audio", "video") else ""
+    if head and not _is_base64(head):
+        return declared or None
+    start = body[:HEAD].lstrip().translate(URL_SAFE)
+    magic = next((magic for magic, _ in BASE64_MAGIC if start.startswith(magic)), None)
+    if not head and (len(text) < SHORTEST or magic is None):
         return None
-    if not ALPHABET.fullmatch(text, size):
+    if not ALPHABET.fullmatch(body):
         return None
-    body = text[size : size + HEAD].lstrip()
-    kind = next((kind for magic, kind in BASE64_MAGIC if body.startswith(magic)), None)
+    kind = dict(BASE64_MAGIC).get(magic or "")
     if kind == "":
-        head = _decode(body[: len(body) // 4 * 4]) or b""
-        return RIFF_KINDS.get(head[8:12])
-    declared = text[5:size].partition("/")[0].lower()
-    return kind or (declared if declared in ("image", "audio", "video") else None)
+        return RIFF_KINDS.get((_decode(start[: len(start) // 4 * 4]) or b"")[8:12])
+    return kind or declared or None
 
 
-def _head_size(text: str) -> int:
+def _split(text: str) -> tuple[str, str]:
+    """Split a text into the head of a ``data:`` address, empty where it has none, and the rest."""
     match = DATA_URL.match(text[:200])
-    return match.end() if match else 0
+    if match is None:
+        return "", text
+    head, body = match.group(), text[match.end() :]
+    return head, unquote(body) if _is_base64(head) and "%" in body else body
+
+
+def _is_base64(head: str) -> bool:
+    return head.lower().endswith(";base64,")
 
 
 def _decode(body: str) -> bytes | None:
-    plain = "".join(body.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    plain = "".join(body.split()).rstrip("=").translate(URL_SAFE)
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -56,6 +56,8 @@ def is_absent_media(cell: Cell) -> bool:
 def unwrap(cell: Cell) -> Cell:
     """Return the bytes of a ``{"bytes", "path"}`` struct or of text in base64, or else its path, or the cell itself.
 
+    The bytes of a struct may be base64 too, as in JSON.
+
     Args:
         cell: A media cell.
 
@@ -66,7 +68,8 @@ def unwrap(cell: Cell) -> Cell:
         return inline_content(cell) or cell
     if isinstance(cell, bytes) or not isinstance(cell, Mapping) or cell.get("array") is not None:
         return cell
-    return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+    content = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+    return inline_content(content) or content if isinstance(content, str) else content
 
 
 def resolve_path(path: str | PurePath, folder: Path | None) -> str:

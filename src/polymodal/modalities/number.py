@@ -149,6 +149,18 @@ class Number(Modality):
             scaled = np.arcsinh(values / self.std - self.mean / self.std)
         return np.clip(scaled, -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.float32)
 
+    def unscale(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo ``scale``.
+
+        Args:
+            values: Standardised numbers ``[...]``.
+
+        Returns:
+            float64 of the same shape, in the column's own units.
+        """
+        own = np.clip(values, -MAX_ABS_VALUE, MAX_ABS_VALUE)
+        return np.asarray((own if self.tails == "linear" else np.sinh(own)) * self.std + self.mean, np.float64)
+
     def transform(
         self,
         cells: Sequence[Cell],

@@ -17,8 +17,10 @@ from polymodal.model.chart_data import chart_data, residuals_by_column, slice_sc
 from polymodal.model.fit_certainty import row_strata
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.inference_network import NO_MASK, StreamMask
+from polymodal.model.judge_recovery import judge_recovery
 from polymodal.model.member_predictions import MemberPredictions, prior_prediction
 from polymodal.model.predict import combine, predict_examples
+from polymodal.model.recovered_sketches import judged_targets
 from polymodal.model.scorer import Scored, Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
@@ -76,16 +78,15 @@ def evaluate_examples(
 
     Returns:
         Scores of the whole model, the fusion, each stream and baseline; scores with each stream
-        masked; calibration, confusion or residuals.
+        masked; calibration, confusion or residuals; how well hidden cells are recovered.
     """
-    needed = [t.evaluated_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
-    masks = list(dict.fromkeys([*single_stream_masks(model), *_all_but_one_masks(model), *needed]))
+    masks = list(dict.fromkeys([*single_stream_masks(model), *_all_but_one_masks(model)]))
     members = predict_examples(model, examples, masks, cache)
     masked = {mask: _MaskedPredictions(m, combine(model, m)) for mask, m in zip(masks, members, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": ensemble_summary(model.ensembles)}
     samples: dict[str, dict[str, list[float]]] = {}
     values = row_strata(model, examples)
-    for name, target in model.targets.items():
+    for name, target in judged_targets(model.targets).items():
         scorer = build_scorer(model, name, target, examples)
         sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
         if scored and target.kind == "number":
@@ -99,6 +100,8 @@ def evaluate_examples(
         for section, value in sections.items():
             report.setdefault(section, {})[name] = value
         samples[name] = {m: scored[m].samples.get(scorer.primary, NO_SAMPLES).tolist() for m in scored if m in SAMPLED}
+    if model.recovery is not None:
+        report["recovery"] = judge_recovery(model, examples)
     return Evaluation(report, masked[NO_MASK].finals, samples)
 
 
@@ -124,7 +127,7 @@ def _target_sections(
     if not scorer.known.any():
         return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}, {}
     if isinstance(scorer.target, StructuredTarget) and not scorer.target.by_stream:
-        final = masked[scorer.target.evaluated_without].finals[name]
+        final = masked[NO_MASK].finals[name]
         judged = {FINAL: final, "baseline:prior": scorer.target.prior_predictions(final)}
         scored = {member: scorer.judge(prediction) for member, prediction in judged.items()}
         return {"missing": {}, **_score_sections(scorer, scored, rows[scorer.known])}, scored

@@ -17,10 +17,11 @@ from polymodal.encoders.shared_layers import SharedLayers, StreamEncoder
 from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.no_fusion import NoFusion
 from polymodal.model.network_inference import NetworkInference
+from polymodal.model.present_rows import encode_present, mask_rows
 from polymodal.nn.precision import autocast_disabled
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import StructuredPrediction
-from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
+from polymodal.tokens import ColumnBatch, Fused, Tokens
 
 Batch = Mapping[str, ColumnBatch]
 Truth = Mapping[str, tuple[Tensor, Tensor]]
@@ -170,7 +171,8 @@ class Network(NetworkInference):
             mixup: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
             dummy_rows: Stream that is absent in the whole batch to one row of it, so that its encoder runs anyway.
-            fewer: As ``hidden``; the flat targets are predicted a second time with these streams masked.
+            fewer: As ``hidden``; the flat targets are predicted a second time with these streams masked, and streams
+                are recovered with these masked.
 
         Returns:
             Outputs of all heads.
@@ -178,7 +180,7 @@ class Network(NetworkInference):
         tokens = self.encode(batch, dummy_rows)
         fused = self.fuse(tokens, hidden)
         again = None if fewer is None else self.fuse(tokens, fewer)
-        losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
+        losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing, again)
         with autocast_disabled(self.log_variances.device):
             streams = self.stream_outputs(tokens)
             mixed, mixed_again = (rows if mixup is None else apply_mixup(rows, mixup) for rows in (fused, again))
@@ -278,13 +280,16 @@ class Network(NetworkInference):
         opinions = self.fusion.opinions
         return {name: {stream: opinions(o) for stream, o in of_target.items()} for name, of_target in outputs.items()}
 
-    def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
+    def structured_losses(
+        self, fused: Fused, truth: Truth, smoothing: float, fewer: Fused | None = None
+    ) -> dict[str, Tensor]:
         """Compute the structured targets' losses.
 
         Args:
             fused: The fusion's output.
             truth: Target to truth.
             smoothing: Label smoothing.
+            fewer: The fusion's output with more streams masked, if heads that recover streams are to read that.
 
         Returns:
             Target to loss ``[B]``.
@@ -292,7 +297,8 @@ class Network(NetworkInference):
         losses = {}
         for name, head in self.named_structured_heads():
             with nullcontext() if head.uses_autocast else autocast_disabled(self.log_variances.device):
-                losses[name] = head.loss(fused, truth[name][0], smoothing)
+                seen = fewer if fewer is not None and head.reads_fewer else fused
+                losses[name] = head.loss(seen, truth[name][0], smoothing)
         return losses
 
     def predict_structured(self, fused: Fused) -> dict[str, list[StructuredPrediction]]:
@@ -329,72 +335,3 @@ def apply_mixup(fused: Fused | None, mixup: Mixup) -> Fused | None:
         return None
     pooled = mixup.weight * fused.pooled + (1 - mixup.weight) * fused.pooled[mixup.partner.to(fused.pooled.device)]
     return dataclasses.replace(fused, pooled=pooled)
-
-
-def mask_rows(tokens: Tokens, hidden: Tensor) -> Tokens:
-    """Mark the tokens of some rows as absent.
-
-    Args:
-        tokens: Tokens of one stream.
-        hidden: bool ``[B]``; True where the row is masked.
-
-    Returns:
-        The same values, fewer of them present.
-    """
-    shown = ~hidden.unsqueeze(1)
-    detail = tokens.detail
-    if detail is not None:
-        values = torch.where(shown.unsqueeze(2), detail.values, 0.0)
-        detail = Detail(values, detail.present & shown, detail.shape)
-    return Tokens(tokens.values, tokens.present & shown, detail)
-
-
-def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, dummy_row: ColumnBatch | None = None) -> Tokens:
-    """Run an encoder on the present rows; the tokens of absent rows are not present.
-
-    Encoders that read precomputed outputs skip absent rows themselves: those have no outputs.
-
-    Args:
-        encoder: From ``ColumnBatch`` to ``Tokens``.
-        column: Cells of the batch.
-        width: Width of the tokens.
-        dummy_row: A row that the encoder runs on if no row is present: its weights then get gradients of zero.
-
-    Returns:
-        Tokens of all rows.
-    """
-    rows = column.rows_there
-    if len(column) and (column.is_encoded or len(rows) == len(column)):
-        tokens: Tokens = encoder(column)
-        return tokens.float()
-    if not len(rows) and dummy_row is None:
-        return _absent(len(column), 1, width, rows.device)
-    encoded: Tokens = _no_rows(encoder(dummy_row)) if dummy_row is not None else encoder(column.take(rows))
-    encoded = encoded.float()
-    values, present = _scatter(encoded.values, encoded.present, rows, len(column))
-    detail = encoded.detail
-    if detail is not None:
-        detail = Detail(*_scatter(detail.values, detail.present, rows, len(column)), detail.shape)
-    return Tokens(values, present, detail)
-
-
-def _no_rows(tokens: Tokens) -> Tokens:
-    detail = tokens.detail
-    if detail is not None:
-        detail = Detail(detail.values[:0], detail.present[:0], detail.shape)
-    return Tokens(tokens.values[:0], tokens.present[:0], detail)
-
-
-def _scatter(values: Tensor, present: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Scatter the tokens of present rows into a batch of absent ones."""
-    return (
-        values.new_zeros(num_rows, *values.shape[1:]).index_copy(0, rows, values),
-        present.new_zeros(num_rows, *present.shape[1:]).index_copy(0, rows, present),
-    )
-
-
-def _absent(num_rows: int, num_tokens: int, width: int, device: torch.device) -> Tokens:
-    return Tokens(
-        torch.zeros(num_rows, num_tokens, width, device=device),
-        torch.zeros(num_rows, num_tokens, dtype=torch.bool, device=device),
-    )

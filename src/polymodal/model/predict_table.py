@@ -18,11 +18,11 @@ from polymodal.model.inference_network import NO_MASK, InferenceNetwork
 from polymodal.model.predict import NO_CACHE, combine, needed_members, needs_network, predict_members
 from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
 from polymodal.model.predictions import Predictions
-from polymodal.model.reconstruction import recovered_columns
+from polymodal.model.recover import RecoveredCells, RecoveryTeller, recover_cells
 from polymodal.model.trained_model import TrainedModel
 from polymodal.model.unusual_rows import UnusualTeller, unusual_rows
 from polymodal.progress import Progress
-from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, CategoryTarget, RowContext, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
@@ -63,14 +63,17 @@ def predict_chunks(
     """
     wish = wish or Wish()
     wish.check(model)
-    teller, counter = Teller(model, wish), UnusualTeller(model, is_asked=unusual)
+    teller, counter, recovery = Teller(model, wish), UnusualTeller(model, is_asked=unusual), RecoveryTeller(model)
     for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
         table.check_columns(keep, "--keep")
-        predictions, certain = _predict_chunk(model, table, check, cache, progress, with_weights, wish, unusual)
+        found = _predict_chunk(model, table, check, cache, progress, with_weights, wish, unusual)
+        predictions, certain, recovered = found
         teller.see(certain)
+        recovery.see(recovered)
         counter.see(predictions.unusual, table.name)
         yield predictions.with_kept({name: table.columns[name] for name in keep})
     teller.finish()
+    recovery.finish()
     counter.finish()
 
 
@@ -83,16 +86,18 @@ def _predict_chunk(
     with_weights: bool,
     wish: Wish,
     unusual: bool,
-) -> tuple[Predictions, Certain]:
+) -> tuple[Predictions, Certain, RecoveredCells]:
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = check.transform(table, cache if _reads_files(model) else None)
     needed = needed_members(model, with_weights)
     columns = model.network.precompute(columns, cache, progress) if unusual or needs_network(needed) else columns
-    (members,) = predict_members(model, columns, row_context(model, table, columns), [NO_MASK], needed)
+    context = row_context(model, table, columns)
+    (members,) = predict_members(model, columns, context, [NO_MASK], needed)
     combined = combine(model, members)
     certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
     structured = {name: combined.pop(name) for name in model.network.structured}
-    targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
+    recovered = recover_cells(model, structured, columns, context.cells)
+    targets = {target.name: model.targets[target.name] for target in model.schema.targets}
     structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}
     confident = [name for name, target in structured_targets.items() if target.has_confidence]
     weights = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
@@ -108,13 +113,13 @@ def _predict_chunk(
             if isinstance(target, CategoryTarget)
         },
         records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
-        recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
+        recovered=recovered.cells,
         confidences={name: [prediction.confidence for prediction in structured[name]] for name in confident},
         sets=certain.sets,
         intervals=certain.intervals,
         unusual=unusual_rows(model, table, columns) if unusual else None,
     )
-    return predictions.with_abstained(certain.abstained), certain
+    return predictions.with_abstained(certain.abstained), certain, recovered
 
 
 def row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:

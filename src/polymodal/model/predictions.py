@@ -29,7 +29,8 @@ class Predictions:
         label_probabilities: Target of one class a row to the probability of each label ``[rows]``.
         records: Targets whose predictions are lists of dictionaries.
         confidences: Structured target to the confidence of each prediction, for targets that have one.
-        recovered: ``recovered:COLUMN`` to reconstructed values of absent cells.
+        recovered: ``recovered:COLUMN`` to what absent cells may have held, None where the cell is there; where that is
+            the cell of a training row, ``recovered:COLUMN:row`` to its number.
         kept: Columns of the table that were asked for, as they are.
         sets: Target of classes or labels to the labels of each row's prediction set, if asked for.
         intervals: Target of a number to ``[rows, 2]``, infinite where nothing can be excluded, if asked for.
@@ -54,7 +55,7 @@ class Predictions:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(next(iter(self.labels.values()), []))
+        return len(next(iter((self.labels | self.recovered).values()), []))
 
     def to_columns(self, all_classes: bool = True) -> dict[str, list[Cell]]:
         """Convert the predictions to columns of a table.
@@ -65,7 +66,7 @@ class Predictions:
         Returns:
             Column name to cells: the kept columns, ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
             ``TARGET_confidence``, ``TARGET_set``, ``TARGET_low`` and ``TARGET_high`` (None: no bound),
-            ``TARGET_abstained``, ``weight:STREAM``, ``unusual``.
+            ``TARGET_abstained``, ``recovered:COLUMN``, ``weight:STREAM``, ``unusual``.
         """
         columns = dict(self.kept)
         for target, labels in self.labels.items():

@@ -6,6 +6,7 @@
                                 reference of drift, report data, parts
     baselines.safetensors       linear baselines' weights
     reference.safetensors       distributions and embeddings of some training and validation rows, for drift
+    recovery.safetensors        ridge regressions and sketches of some training rows, of ``--reconstruct``
     baselines/*.txt             boosted trees in LightGBM's text format
     manifest.json               size and digest of each file
 """
@@ -36,14 +37,25 @@ from polymodal.model.manifest import MANIFEST_FILE, DamagedFileError, check_file
 from polymodal.model.numeric_members import prior_of
 from polymodal.model.state_checks import check_fields, check_prediction, read_arrays
 from polymodal.model.trained_model import TrainedModel
+from polymodal.recovery.recovery import Recovery
 from polymodal.targets import AnyTarget, target_class
 
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE, ARRAYS_FILE = "model", "model.json", "baselines.safetensors"
-REFERENCE_FILE, BASELINES = "reference.safetensors", "baselines"
-PART_FILES = (MODEL_FILE, ARRAYS_FILE, MANIFEST_FILE, REFERENCE_FILE, BASELINES)
+REFERENCE_FILE, RECOVERY_FILE, BASELINES = "reference.safetensors", "recovery.safetensors", "baselines"
+PART_FILES = (MODEL_FILE, ARRAYS_FILE, MANIFEST_FILE, REFERENCE_FILE, RECOVERY_FILE, BASELINES)
 """What the parts of a model are written to."""
-OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines", "calibrations", "reference")
+OF_JSON = (
+    "preprocessor",
+    "targets",
+    "ensembles",
+    "stackers",
+    "features",
+    "baselines",
+    "calibrations",
+    "reference",
+    "recovery",
+)
 """Parts of a model that JSON describes."""
 
 
@@ -56,8 +68,9 @@ def write_parts(model: TrainedModel, folder: Path, more: Mapping[str, Any]) -> N
         more: Further keys of ``model.json``, plain JSON.
     """
     plain = _plain(model) | dict(more)
-    save_file(_write_baselines(model, folder, plain), folder / ARRAYS_FILE)
-    plain["reference"] = _write_reference(model, folder)
+    _save_arrays(_write_baselines(model, folder, plain), folder / ARRAYS_FILE)
+    plain["reference"] = _write_stated(model.reference, folder / REFERENCE_FILE)
+    plain["recovery"] = _write_stated(model.recovery, folder / RECOVERY_FILE)
     (folder / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
 
 
@@ -97,11 +110,17 @@ def _write_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[st
     return {"name": name, "state": state, "arrays": sorted(weights), "texts": sorted(texts)}
 
 
-def _write_reference(model: TrainedModel, folder: Path) -> dict[str, Any] | None:
-    if model.reference is None:
+def _save_arrays(arrays: Mapping[str, Any], file: Path) -> None:
+    """Write arrays; safetensors would write the memory behind a view of every second number, say, as it lies there."""
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)
+
+
+def _write_stated(part: Reference | Recovery | None, file: Path) -> dict[str, Any] | None:
+    """Write the arrays of a part, and return its plain JSON."""
+    if part is None:
         return None
-    plain, arrays = model.reference.state()
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / REFERENCE_FILE)
+    plain, arrays = part.state()
+    _save_arrays(arrays, file)
     return plain
 
 
@@ -204,6 +223,7 @@ def assemble_model(
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
         calibrations={name: Calibration.from_state(state) for name, state in plain.get("conformal", {}).items()},
         reference=_read_reference(plain.get("reference"), folder),
+        recovery=_read_recovery(plain.get("recovery"), folder),
         report_data=plain["record"],
     )
     check_fields({name: getattr(model, name) for name in OF_JSON}, MODEL_FILE)
@@ -213,6 +233,10 @@ def assemble_model(
 
 def _read_reference(plain: dict[str, Any] | None, folder: Path) -> Reference | None:
     return None if plain is None else Reference.from_state(plain, read_arrays(folder / REFERENCE_FILE))
+
+
+def _read_recovery(plain: dict[str, Any] | None, folder: Path) -> Recovery | None:
+    return None if plain is None else Recovery.from_state(plain, read_arrays(folder / RECOVERY_FILE))
 
 
 def _read_baseline(saved: dict[str, Any], folder: Path, arrays: dict[str, Any]) -> Baseline:

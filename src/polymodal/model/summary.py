@@ -49,6 +49,7 @@ def summary_of(report_data: dict[str, Any]) -> dict[str, Any]:
             for stream, run in report_data.get("pretraining", {}).items()
             if run["history"]
         },
+        **({"recovery": evaluation["recovery"]} if "recovery" in evaluation else {}),
         **({"stress": report_data["stress"]} if "stress" in report_data else {}),
         "broken_cells": report_data["broken_cells"],
         "set_aside": sum(table["set_aside"] for table in report_data["tables"]),

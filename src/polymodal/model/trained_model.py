@@ -19,6 +19,7 @@ from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
 from polymodal.errors import ConfigError
 from polymodal.model.inference_network import InferenceNetwork
+from polymodal.recovery.recovery import Recovery
 from polymodal.targets import AnyTarget
 
 
@@ -39,6 +40,8 @@ class TrainedModel:
             validation rows, and in models of earlier versions.
         reference: What is remembered of training and validation rows, for unusual rows and drift; None in models of
             earlier versions.
+        recovery: What recovers absent cells beside the network; None unless the run was asked to ``--reconstruct``, and
+            in models of earlier versions.
         report_data: Plain JSON with all that ``report.html`` and ``metrics.json`` show.
         feature_functions: Name to the feature functions that were given from Python; they are not saved.
     """
@@ -53,6 +56,7 @@ class TrainedModel:
     stackers: Mapping[str, Stacker] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     reference: Reference | None = None
+    recovery: Recovery | None = None
     report_data: dict[str, Any] = field(default_factory=dict)
     feature_functions: Mapping[str, FeatureFunction] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from polymodal.metrics.detection import confident_boxes
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples
+from polymodal.model.recovered_sketches import judged_targets
 from polymodal.model.trained_model import TrainedModel
 from polymodal.report.answers import format_answer
 from polymodal.report.drawn_boxes import DrawnBoxes
@@ -40,7 +41,7 @@ def build_gallery(model: TrainedModel, examples: Examples, predictions: Mapping[
     """
     return {
         name: _target_gallery(model, examples, name, target, predictions[name])
-        for name, target in model.targets.items()
+        for name, target in judged_targets(model.targets).items()
     }
 
 

@@ -23,6 +23,7 @@ from polymodal.report.explained_cells import ExplainedTable
 from polymodal.report.explanation_sections import STYLE, describe_explanation
 from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery import Gallery, breakable
+from polymodal.report.recovery_section import describe_recovery
 from polymodal.report.stress_sections import describe_stress
 from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
@@ -52,6 +53,7 @@ def write_report(
     path: Path,
     folder: Path | None = None,
     explained: ExplainedTable | None = None,
+    pictures: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the report of a run.
 
@@ -61,8 +63,10 @@ def write_report(
         path: The HTML file; replaced atomically.
         folder: Folder of the gallery's relative media paths; None shows no files.
         explained: Some evaluated rows with what decided them; None: the report has no such section.
+        pictures: Recovered pictures beside true ones, of ``recovered_pictures``.
     """
     described = _describe({**report_data, "notices": run_notices(report_data)}, gallery, folder)
+    described["recovery"] = describe_recovery(report_data["evaluation"], pictures)
     described["explained"] = describe_explanation(explained, EXPLAINED_BYTES) if explained else None
     write_text(path, render("report.html", described, STYLE if explained else STYLE[:1]))
 

@@ -24,6 +24,7 @@ from polymodal.model.batches import Examples, build_examples
 from polymodal.model.label_decision import decision_notices, with_label_decision
 from polymodal.model.shared_groups import shared_groups
 from polymodal.progress import Progress
+from polymodal.runs.recovery_objectives import recovery_objectives
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
 from polymodal.runs.target_encoding import TargetEncodings, check_target_encodings, fit_target_encodings
@@ -336,14 +337,12 @@ def _fit_objectives(
         relevance = {} if config.relevance is None else {"relevance": config.relevance}
         options = config.target_settings.get(OBJECTIVE, {})
         objectives[OBJECTIVE] = fit_target("embedding", [], RowContext(streams=streams), {**options, **relevance})
-    if config.reconstruct and len(streams) < 2:
-        raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
-    if config.reconstruct or (not config.target and len(streams) == 1):
-        for stream in streams:
-            options = {"stream": stream.name, "recovered": config.reconstruct, "seed": config.seed}
-            name = f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION
-            context = RowContext(columns=columns, rows=rows, streams=streams)
-            objectives[name] = fit_target("sketch", [], context, options)
+    context = RowContext(columns=columns, rows=rows, streams=streams)
+    if config.reconstruct:
+        return objectives | recovery_objectives(preprocessor, context, config)
+    if not config.target and len(streams) == 1:
+        options = {"stream": streams[0].name, "seed": config.seed}
+        objectives[RECONSTRUCTION] = fit_target("sketch", [], context, options)
     return objectives
 
 

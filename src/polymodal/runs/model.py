@@ -97,9 +97,11 @@ class Model(ModelVectors, ModelQuestions, ModelShipping):
             Target to one plain value a row, in the table's order: a label, list of labels, number, text, ...
 
         Raises:
+            ConfigError: If the model has no target.
             SchemaError: If the table has no input column of the model, or, where strict, lacks one.
             PolymodalError: If the table cannot be read.
         """
+        self._check_has_columns()
         predictions = self.predictions(table, weights=weights, strict=strict)
         columns = {f"weight:{stream}": [float(w) for w in values] for stream, values in predictions.weights.items()}
         return predictions.labels | columns
@@ -197,8 +199,8 @@ class Model(ModelVectors, ModelQuestions, ModelShipping):
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        if not self._has_columns():
-            raise ConfigError("This model has no target to predict: it embeds rows. Use `embed` or `search`.")
+        if self.trained.recovery is None:
+            self._check_has_columns()
         if rows is not None and rows < 1:
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
@@ -270,8 +272,10 @@ class Model(ModelVectors, ModelQuestions, ModelShipping):
         report = evaluate_table(self.trained, rows, slices, strict, progress or LoggingProgress())
         return {**report, "targets_info": self.report_data["targets_info"]}
 
-    def _has_columns(self) -> bool:
-        return bool(self.trained.schema.targets)
+    def _check_has_columns(self) -> None:
+        if not self.trained.schema.targets:
+            more = "" if self.trained.recovery is None else ", or `reconstruct`, as it recovers absent cells"
+            raise ConfigError(f"This model has no target to predict: it embeds rows. Use `embed` or `search`{more}.")
 
     @tells_packages
     def save(self, path: str | Path) -> None:

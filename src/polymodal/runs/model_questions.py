@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.data.tables.table import read_table
-from polymodal.errors import tells_packages
+from polymodal.errors import ConfigError, tells_packages
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
@@ -63,6 +63,58 @@ class ModelQuestions:
         found = join_predictions(list(chunks))
         intervals = {name: [(float(low), float(high)) for low, high in rows] for name, rows in found.intervals.items()}
         return {**found.sets, **intervals}
+
+    @tells_packages
+    def reconstruct(
+        self, table: Any, *, pictures: str | Path | None = None, strict: bool = False, progress: Progress | None = None
+    ) -> dict[str, list[Cell]]:
+        """Recover absent and broken cells from the other cells of their row.
+
+        Each column is recovered by the network, by ridge regression or by its typical value, whichever was best on the
+        validation rows of the run; the report says how good that is.
+
+        Args:
+            table: Rows of which some lack cells.
+            pictures: Folder to write recovered pictures to, as ``COLUMN-ROW.png``; None: they are PNG ``data:`` URIs.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Column to one cell a row, in the column's own units and spelling; None where the cell is there, and in rows
+            without any cell. ``COLUMN:row`` is, where a training row's cell is returned, its number.
+
+        Raises:
+            ConfigError: If the model was not trained with ``reconstruct``, or the folder cannot be.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.data.cache.cache import ArrayCache
+        from polymodal.model.predict_table import predict_chunks
+        from polymodal.model.predictions import join_predictions
+        from polymodal.model.recover import PREFIX
+        from polymodal.model.recovered_files import check_picture_folder, write_pictures
+
+        self.check_recovers("reconstruct")
+        if pictures is not None:
+            check_picture_folder(Path(pictures))
+        source, cache = read_table(table), ArrayCache.default()
+        chunks = predict_chunks(self.trained, source, cache, progress or LoggingProgress(), strict=strict)
+        found = join_predictions(list(chunks)).recovered
+        found = found if pictures is None else write_pictures(found, Path(pictures))
+        return {name.removeprefix(PREFIX): cells for name, cells in found.items()}
+
+    def check_recovers(self, asked: str) -> None:
+        """Check that the model recovers absent cells.
+
+        Args:
+            asked: What was asked for, for the message.
+
+        Raises:
+            ConfigError: If it does not.
+        """
+        if self.trained.recovery is None:
+            raise ConfigError(
+                f"This model was not trained to recover absent cells, which {asked} needs. Train it with --reconstruct."
+            )
 
     @tells_packages
     def drift(

@@ -14,6 +14,7 @@ from polymodal.encoders import default_encoder
 from polymodal.metrics import metric_of
 from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
+from polymodal.model.recovered_sketches import judged_targets
 from polymodal.model.shared_groups import shared_groups
 from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
@@ -60,7 +61,7 @@ def build_report_data(
         "shared_layers": shared_layer_rows(model),
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
-        "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
+        "targets_info": [_target_info(name, target) for name, target in judged_targets(model.targets).items()],
         "pretraining": state.pretraining,
         "history": [{**entry, "epoch": entry["epoch"] + 1} for entry in state.history],
         "best_epoch": state.best[0][1] + 1 if state.best else 0,
@@ -81,7 +82,11 @@ def build_report_data(
 
 def _title(model: TrainedModel) -> str:
     streams = ", ".join(model.network.streams)
-    return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
+    return (
+        f"{', '.join(judged_targets(model.targets))} from {streams}"
+        if model.config.target
+        else f"one space for {streams}"
+    )
 
 
 def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:

@@ -25,6 +25,7 @@ from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_trainin
 from polymodal.model.evaluation import Evaluation, evaluate_examples
 from polymodal.model.fit_certainty import fit_certainty
 from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
+from polymodal.model.fit_recovery import fit_recovery
 from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
 from polymodal.model.shared_groups import shared_groups
@@ -178,6 +179,8 @@ def execute(
         model, held_out = held_out_rows(model, decided_on.splits["validation"], cache, fitted, num_clean)
         model = fit_certainty(fit_ensembles(model, held_out), held_out, decided_on.splits["validation"])
         model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
+        model, notices = fit_recovery(model, data_module.splits["train"], data_module.splits["validation"])
+        data_module = _with_notices(data_module, notices, progress)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)

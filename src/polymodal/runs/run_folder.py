@@ -30,6 +30,7 @@ from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.model.summary import summary_of
 from polymodal.report.gallery_rows import build_gallery
 from polymodal.report.page import write_report
+from polymodal.report.recovered_pictures import recovered_pictures
 from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.run import Run
 
@@ -127,6 +128,7 @@ def write_run(run: Run, folder: Path) -> None:
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
     explained = run.explanation.with_cells if run.explanation else None
     base = run.data_module.tables[run.split].folder
-    write_report(run.model.report_data, gallery, folder / "report.html", base, explained)
+    pictures = recovered_pictures(run.model, examples)
+    write_report(run.model.report_data, gallery, folder / "report.html", base, explained, pictures)
     for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,16 @@ from polymodal.serving.served_model import ServedModel, Stamp, stamp
 
 LOGGER = logging.getLogger("polymodal.serving")
 POLL_S = 1.0
+
+
+def settle_memory() -> None:
+    """Collect garbage, and leave what is loaded out of later collections.
+
+    Each full collection would visit the model and all packages, and all requests would wait some 40 ms for it.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class ModelSlot:
@@ -87,4 +98,5 @@ class ModelSlot:
         else:
             LOGGER.info("model loaded", extra={"fields": {"model": self.current.name, "version": self.current.version}})
             is_loaded = True
+            settle_memory()
         self._observe(is_loaded)

@@ -35,6 +35,7 @@ def run_process(settings: ServerSettings, listening: socket.socket, announce: Ca
     """
     from polymodal.serving.app import build_app
     from polymodal.serving.logs import start_logs
+    from polymodal.serving.model_slot import settle_memory
     from polymodal.serving.served_model import load_served
 
     with warnings.catch_warnings():
@@ -43,6 +44,7 @@ def run_process(settings: ServerSettings, listening: socket.socket, announce: Ca
         start_logs(settings.is_quiet)
         server = build_server(settings, build_app(settings, served))
         sys.setswitchinterval(SWITCH_S)
+        settle_memory()
         announce(served.name)
         server.run(sockets=[listening])
 

@@ -62,7 +62,8 @@ class ServedModel:
         """
         model.trained.check_no_features("A server")
         config = model.trained.config.model_copy(update={"data": None})  # nothing of its training rows is shown
-        self.model = Model(dataclasses.replace(model.trained, config=config), model.folder)
+        recovery = None if model.trained.recovery is None else model.trained.recovery.without_cells()
+        self.model = Model(dataclasses.replace(model.trained, config=config, recovery=recovery), model.folder)
         self.name = name
         self.version = version
         self.limits = limits

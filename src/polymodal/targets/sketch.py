@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from polymodal.arrays import Cell
-from polymodal.data.sketches import sketch
+from polymodal.data.sketches import SketchLayout, sketch
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.regression import SketchRows
 from polymodal.targets.predictions import Outputs, Step
@@ -40,11 +41,15 @@ class SketchSettings(TargetSettings):
         stream: Name of the stream.
         recovered: Whether it is recovered from other streams.
         seed: Seed of the sample of rows to fit on.
+        resolution: As of ``SketchLayout``.
+        cardinalities: As of ``SketchLayout``.
     """
 
     stream: str
     recovered: bool = False
     seed: int = 0
+    resolution: int = SketchLayout.resolution
+    cardinalities: list[int] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,9 @@ class SketchTarget(StructuredTarget):
         modality: Its modality.
         mean: Mean of each number over the training rows.
         scale: Standard deviation of all numbers about their means.
-        recovered: Whether it is recovered from other streams, and evaluated with the stream itself hidden.
+        recovered: Whether it is recovered from other streams; ``polymodal.model.judge_recovery`` judges it then.
+        resolution: As of ``SketchLayout``.
+        cardinalities: As of ``SketchLayout``.
     """
 
     stream: str
@@ -64,6 +71,8 @@ class SketchTarget(StructuredTarget):
     mean: list[float] = field(repr=False)
     scale: float
     recovered: bool
+    resolution: int = SketchLayout.resolution
+    cardinalities: list[int] = field(default_factory=list)
 
     kind: ClassVar[str] = "sketch"
     primary_metric: ClassVar[str] = "r2"
@@ -71,9 +80,9 @@ class SketchTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = SketchSettings
 
     @property
-    def evaluated_without(self) -> frozenset[str]:
-        """The stream itself, where it is recovered from others."""
-        return frozenset({self.stream}) if self.recovered else frozenset()
+    def layout(self) -> SketchLayout:
+        """What the numbers of the sketch stand for."""
+        return SketchLayout(self.resolution, tuple(self.cardinalities))
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: SketchSettings) -> Self:  # noqa: ARG003
@@ -93,7 +102,8 @@ class SketchTarget(StructuredTarget):
         if len(usable) > MAX_FITTED_ROWS:
             usable = np.sort(np.random.default_rng(settings.seed).choice(usable, MAX_FITTED_ROWS, replace=False))
         modality = next(stream.modality for stream in context.streams if stream.name == settings.stream)
-        found = sketch(modality, column.take(usable)).astype(np.float64)
+        layout = SketchLayout(settings.resolution, tuple(settings.cardinalities))
+        found = sketch(modality, column.take(usable), layout).astype(np.float64)
         known = ~np.isnan(found)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, found, 0).sum(axis=0) / count
@@ -105,6 +115,8 @@ class SketchTarget(StructuredTarget):
             mean=mean.tolist(),
             scale=scale,
             recovered=settings.recovered,
+            resolution=settings.resolution,
+            cardinalities=settings.cardinalities,
         )
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -124,7 +136,7 @@ class SketchTarget(StructuredTarget):
         column = context.columns.get(self.stream)
         if column is None:
             return np.full((num_rows, len(self.mean)), np.nan, dtype=np.float32)
-        found = sketch(self.modality, column if context.rows is None else column.take(context.rows))
+        found = sketch(self.modality, column if context.rows is None else column.take(context.rows), self.layout)
         return np.asarray((found - np.array(self.mean)) / self.scale, dtype=np.float32)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
@@ -139,7 +151,7 @@ class SketchTarget(StructuredTarget):
         """
         from polymodal.targets.sketch_head import SketchHead
 
-        return SketchHead(self.read_outputs, self.stream, width, len(self.mean))
+        return SketchHead(self.read_outputs, self.stream, width, len(self.mean), is_table=bool(self.cardinalities))
 
     def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
         """Return standardised sketches.
@@ -208,13 +220,13 @@ class SketchTarget(StructuredTarget):
         """The mean sketch, which is zero when standardised."""
         return StructuredPrediction(np.zeros(len(self.mean), dtype=np.float32))
 
-    def unstandardised(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
+    def unstandardised(self, value: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return a sketch in the units of the stream's arrays.
 
         Args:
-            value: Standardised ``[D]``.
+            value: Standardised ``[..., D]``.
 
         Returns:
-            ``[D]``.
+            ``[..., D]``.
         """
         return np.asarray(value * self.scale + np.array(self.mean))

@@ -20,7 +20,7 @@ VISIBLE_STREAM_WEIGHT = 0.2
 class SketchHead(StructuredHead):
     """Two layers from the pooled tokens to a stream's standardised sketch."""
 
-    def __init__(self, read: ReadOutputs, stream: str, width: int, size: int) -> None:
+    def __init__(self, read: ReadOutputs, stream: str, width: int, size: int, is_table: bool = False) -> None:
         """Build the layers.
 
         Args:
@@ -28,9 +28,13 @@ class SketchHead(StructuredHead):
             stream: The stream to reconstruct.
             width: W.
             size: D.
+            is_table: Whether single cells of the stream are hidden in training, so that rows in which it is visible
+                teach how to recover them: such rows have the full weight, and no further stream is hidden for them.
         """
         super().__init__(read)
         self.stream = stream
+        self.reads_fewer = not is_table
+        self.visible_weight = 1.0 if is_table else VISIBLE_STREAM_WEIGHT
         self.layers = feed_forward(width, 2 * width, size)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
@@ -50,7 +54,7 @@ class SketchHead(StructuredHead):
         if len(fused.streams) <= 1:
             return error
         is_visible = fused.streams[self.stream].row_present
-        return torch.where(is_visible, VISIBLE_STREAM_WEIGHT * error, error)
+        return torch.where(is_visible, self.visible_weight * error, error)
 
     def outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Compute the standardised sketches.

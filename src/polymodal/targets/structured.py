@@ -234,11 +234,6 @@ class StructuredTarget(ABC):
         """
         return answer
 
-    @property
-    def evaluated_without(self) -> frozenset[str]:
-        """Streams hidden in evaluation, of a target that is not evaluated ``by_stream``."""
-        return frozenset()
-
     @abstractmethod
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Precompute what the metrics of some rows need.

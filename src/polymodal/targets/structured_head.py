@@ -60,10 +60,12 @@ class StructuredHead(nn.Module, ABC):
     Attributes:
         uses_autocast: Whether its layers run under autocast in training, like encoders and fusion, because they are
             expensive; its loss gets float32 outputs all the same. Other heads compute in float32.
+        reads_fewer: Whether it learns from rows of which one more stream is hidden, where there are such ones.
         reads_tokens: Whether it reads the tokens after fusion; fusions compute them only for such heads.
     """
 
     uses_autocast = False
+    reads_fewer = False
     reads_tokens = False
 
     def __init__(self, read: ReadOutputs) -> None:

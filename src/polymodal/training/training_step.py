@@ -21,6 +21,7 @@ from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
+from polymodal.training.cell_hiding import hide_table_cells, recovers
 from polymodal.training.confidence_penalty import hide_one_more
 from polymodal.training.hardening import training_cells
 from polymodal.training.inputs import TrainingInputs
@@ -53,7 +54,8 @@ class TrainingBatch:
         truth: Target to encoded cells, augmented with the inputs, and where they are known.
         present: bool ``[B, S]``, which streams a row has.
         hidden: bool ``[B, S]``, which of them modality dropout hides from the fusion.
-        fewer: bool ``[B, S]``, ``hidden`` and one more, for the penalty on confidence that rises; None without it.
+        fewer: bool ``[B, S]``, ``hidden`` and one more, for the penalty on confidence that rises and for streams that
+            are recovered; None without both.
         counts: Target to number of rows of the full batch in each loss term.
         full_present: bool ``[W, S]``, ``present`` of the full batch.
         is_dummy: Whether the batch is one row of weight zero, as the full batch has no row for this process.
@@ -169,7 +171,7 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     network = strategy.module
     present = presence_mask(inputs.train, network.streams, indices)
     hidden = sample_modality_dropout(present, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
-    fewer = hide_one_more(present, hidden) if inputs.settings.confidence_penalty else None
+    fewer = hide_one_more(present, hidden) if inputs.settings.confidence_penalty or recovers(inputs.targets) else None
     known = {name: torch.from_numpy(mask[indices]) for name, mask in inputs.train.known.items()}
     counts = count_rows(known, present)
     own = rank_slice(indices)
@@ -268,6 +270,8 @@ def _backward(
 def augment_batch(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:
     """Augment the inputs of a batch; for a denoising autoencoder they are masked as well.
 
+    Where table streams are recovered, some of their cells are hidden.
+
     Where a structured target has positions in pictures, pictures and truth get the same affine transformation. If
     several targets transform a stream, the limits of the first one apply.
 
@@ -285,7 +289,7 @@ def augment_batch(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[B
         cells = {stream: random_flip(inputs.modalities[stream], column) for stream, column in cells.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in inputs.targets.values()):
         cells = {stream: add_masking_noise(inputs.modalities[stream], column) for stream, column in cells.items()}
-    return cells, truth
+    return hide_table_cells(inputs.targets, inputs.modalities, cells, truth)
 
 
 def _augment_inputs(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:

@@ -31,6 +31,7 @@ from polymodal.data.schema.string_evidence import (
     text_reason,
 )
 from polymodal.modalities import ColumnGroup, ModalityEntry, geo
+from polymodal.modalities.audio_files import RATE_NAMES
 from polymodal.plugins import AspectTable
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ class Evidence:
 
 
 def _samples_reason(cells: Sequence[dict[str, Any]]) -> str | None:
-    is_sound = {"array", "sampling_rate"} <= set(cells[0])
+    is_sound = "array" in cells[0] and bool(set(RATE_NAMES) & set(cells[0]))
     return "the cells hold samples and a sampling rate" if is_sound else None
 
 

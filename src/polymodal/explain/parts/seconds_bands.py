@@ -68,8 +68,10 @@ class SecondsBands(DividedCell):
         clip = np.concatenate([samples[:length] for _, samples in parts])
         is_trimmed = modality.trim_db and len(parts) == 1
         span = non_silent_span(clip, rate, modality.trim_db) if is_trimmed else slice(0, len(clip))
-        heard = span.stop - span.start
-        times = span.start + edges(heard, min(TIME_ATOMS, max(1, int(heard / rate / SHORTEST_S))))
+        heard = (span.stop - span.start) // len(parts)
+        most = max(1, TIME_ATOMS // len(parts))
+        inside = edges(heard, min(most, max(1, int(heard / rate / SHORTEST_S))))
+        times = np.append([span.start + part * heard + inside[:-1] for part in range(len(parts))], span.stop)
         window = 2 ** max(4, round(math.log2(WINDOW_S * rate)))
         starts_s = tuple(start_s for start_s, _ in parts)
         return cls((source.column,), clip, rate, window, times, _band_edges(rate, window), starts_s)
