@@ -34,7 +34,8 @@ STREAMS = (
 FIELDS = [{"name": "age", "kind": "number", "cardinality": 0}, {"name": "colour", "kind": "category", "cardinality": 4}]
 MEMBERS = [{"column": field["name"], "modality": field["kind"]} for field in FIELDS]
 TABLE_STATE = {"fields": FIELDS, "members": MEMBERS}
-MODALITIES = {stream.name: SimpleNamespace(state=lambda: TABLE_STATE, channels=1) for stream in STREAMS}
+FITTED = SimpleNamespace(state=lambda: TABLE_STATE, channels=1, num_segments=1)
+MODALITIES = dict.fromkeys((stream.name for stream in STREAMS), FITTED)
 SCHEMA = Schema(columns=(), streams=STREAMS, targets=(), ignored=())
 Cells = dict[str, list[Any]]
 
@@ -117,6 +118,16 @@ def test_every_kind_of_target_is_learned(kind: str, metric: str, parts: list[Fea
     assert measured["linear"] > 0.9
     assert measured["boosting"] > 0.75
     assert measured["prior"] < measured["linear"] - 0.15
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 1.7e9), (1e-12, 0.0)])
+def test_numbers_of_any_size_are_learned(scale: float, offset: float, parts: list[FeatureBlocks]) -> None:
+    truth = scale * np.asarray(truth_of("number", 0)) + offset
+    held_out = [np.arange(start, NUM_ROWS, 2) for start in range(2)]
+    fitted = cross_fit_baselines("number", 1, parts[0], truth, held_out, budget_s=0.05)
+    for baseline in fitted.baselines[1:]:
+        error = baseline.predict(parts[0]) - truth
+        assert np.var(error) < 0.5 * truth.var(), baseline.name
 
 
 def test_several_numbers_are_learned_where_they_are_known(parts: list[FeatureBlocks]) -> None:

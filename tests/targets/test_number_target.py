@@ -46,6 +46,8 @@ def test_prices_stay_positive_and_temperatures_need_not() -> None:
     output = np.array([[-9.0], [0.0]], np.float32)
     assert prices.to_prediction(output).tolist() == [1.0, prices.mean]
     assert degrees.to_prediction(output)[0] < -1.0
+    assert prices.limited_intervals(np.array([[-9.0, 0.5], [2.0, np.inf]])).tolist() == [[0.0, 0.5], [2.0, np.inf]]
+    assert degrees.limited_intervals(np.array([[-9.0, 0.5]])).tolist() == [[-9.0, 0.5]]
     assert NumberTarget.from_state(prices.state()) == prices
 
 

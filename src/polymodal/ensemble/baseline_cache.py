@@ -19,7 +19,7 @@ from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 
-FORMAT = 9
+FORMAT = 10
 """Part of every key; is increased when features, fitting or prediction of the baselines change."""
 NO_CACHE = ArrayCache(None)
 JSON_KEY = "plain"

@@ -137,8 +137,9 @@ def make_certain(
             found.unbounded[name] = int(np.isinf(thresholds).sum())
             if calibration.kind == "number":
                 difficulty = number_difficulty(model, name, members, prediction)
-                intervals = number_intervals(prediction, difficulty, thresholds)
-                found.intervals[name] = _not_negative(model.targets[name], intervals)
+                intervals, target = number_intervals(prediction, difficulty, thresholds), model.targets[name]
+                is_number = isinstance(target, NumberTarget)
+                found.intervals[name] = target.limited_intervals(intervals) if is_number else intervals
             else:
                 scores = answer_scores(model.targets[name], prediction)
                 found.sets[name] = _labels(model.targets[name], scores, scores <= thresholds[:, None])
@@ -193,12 +194,6 @@ def number_intervals(prediction: Prediction, difficulty: Floats, thresholds: Flo
     """
     width = thresholds * difficulty
     return np.stack([prediction - width, prediction + width], axis=1)
-
-
-def _not_negative(target: AnyTarget, intervals: Floats) -> Floats:
-    """Cut off negative numbers where no training cell is negative."""
-    is_cut = isinstance(target, NumberTarget) and target.lowest is not None
-    return np.maximum(intervals, 0.0) if is_cut else intervals
 
 
 def set_thresholds(

@@ -123,6 +123,17 @@ class NumberTarget:
         """
         return values if self.lowest is None else np.maximum(values, self.lowest)
 
+    def limited_intervals(self, intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cut off what is negative of intervals where no training cell is negative.
+
+        Args:
+            intervals: float64 ``[rows, 2]``.
+
+        Returns:
+            The same, none below zero; a truth below ``lowest`` is still inside.
+        """
+        return intervals if self.lowest is None else np.maximum(intervals, 0.0)
+
     def decode(self, prediction: Prediction) -> list[Cell]:
         """Return plain floats.
 

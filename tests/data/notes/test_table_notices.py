@@ -108,6 +108,13 @@ def test_one_value_that_squeezes_the_scale_is_told() -> None:
     assert "'size': 1 value (such as 1,000,000)" in notice.sentence
 
 
+def test_one_number_far_from_the_others_is_told_of_a_target() -> None:
+    cells = [1e6 if row == 3 else noise for row, noise in enumerate(NOISE[::-1])]
+    notice = only(told({"size": NOISE, "y": cells}), "sentinel")
+    assert notice.columns == ("y",)
+    assert "The model learns them more than all others." in notice.sentence
+
+
 def test_numbers_with_long_tails_have_no_sentinels() -> None:
     prices = np.exp(2 * np.array(NOISE[::-1])).round(2).tolist()
     counts = [row % 7 for row in range(ROWS)]
