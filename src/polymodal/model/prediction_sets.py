@@ -138,8 +138,9 @@ def make_certain(
             if calibration.kind == "number":
                 difficulty = number_difficulty(model, name, members, prediction)
                 intervals, target = number_intervals(prediction, difficulty, thresholds), model.targets[name]
-                is_number = isinstance(target, NumberTarget)
-                found.intervals[name] = target.limited_intervals(intervals) if is_number else intervals
+                if isinstance(target, NumberTarget):
+                    intervals = target.limited_intervals(intervals)
+                found.intervals[name] = intervals
             else:
                 scores = answer_scores(model.targets[name], prediction)
                 found.sets[name] = _labels(model.targets[name], scores, scores <= thresholds[:, None])
