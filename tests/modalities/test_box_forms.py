@@ -9,6 +9,7 @@ import pytest
 
 from polymodal.data.schema.detect_target import detect_target_kind
 from polymodal.modalities.box_cells import read_boxes
+from polymodal.modalities.box_forms import is_box
 
 WANTED = [("a", (8.0, 12.0, 40.0, 36.0))]
 PERCENT = {"rectanglelabels": ["a"], "x": 10, "y": 20, "width": 40, "height": 40}
@@ -58,3 +59,7 @@ def test_lists_of_sentences_are_captions_and_lists_of_labels_are_not() -> None:
     captions = [[f"a man number {row} walks his dog", f"somebody with dog {row} outdoors"] for row in range(40)]
     assert detect_target_kind("c", captions, None)[0] == "caption"
     assert detect_target_kind("c", [["red", "big"], ["red"]] * 20, None)[0] == "categories"
+
+
+def test_records_that_only_look_like_boxes_are_none() -> None:
+    assert not is_box({"label": "cat", "coordinates": {}})

@@ -14,6 +14,7 @@ import pytest
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text, TextSettings
 from polymodal.modalities.stop_words import remove_words
+from polymodal.modalities.text import parse_words
 
 TEXTS = ["The red shape is a circle.", "一个红色的圆形在左边", "Is there a Blue triangle?", "naïve café 🙂"] * 5
 
@@ -161,3 +162,8 @@ def test_chinese_is_read_by_words_unless_asked_otherwise() -> None:
     texts = ["味道很好", "送餐太慢了", "味道不好"] * 10
     assert Text.fit(texts, TextSettings(), None) == Text.fit(texts, TextSettings(tokenizer="word"), None)
     assert Text.fit(texts, TextSettings(tokenizer="bpe"), None).num_ids > 256
+
+
+def test_the_labels_of_a_list_that_are_there_are_its_words() -> None:
+    assert parse_words(["a", None, "b"]) == "a, b"
+    assert parse_words([None]) is None

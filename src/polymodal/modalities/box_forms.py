@@ -37,6 +37,7 @@ CENTER_NAMES = (
     ("centerx", "centery", "width", "height"),
     ("xc", "yc", "w", "h"),
 )
+CREATE_ML_NAMES = ("x", "y", "width", "height")
 CORNER_KEYS = ("box", "boundingbox", "xyxy", "rect", "rectangle", "box2d")
 PART_KEYS = ("value", "bndbox", "bbox", "shapeattributes", "regionattributes", *CORNER_KEYS)
 """Records within the record of a box that hold its corners or its label, as in Pascal VOC and Label Studio."""
@@ -194,8 +195,9 @@ def _corners_of(record: Mapping[str, Any]) -> tuple[Any, bool]:
         return record[key], False
     if key := first_of(record, ("bbox", "xywh")):
         return from_left_top_size(record[key]), False
-    if isinstance(centered := record.get("coordinates"), Mapping):  # of CreateML
-        return _from_center([centered[name] for name in ("x", "y", "width", "height")]), False
+    centered = record.get("coordinates")  # of CreateML
+    if isinstance(centered, Mapping) and set(CREATE_ML_NAMES) <= set(centered):
+        return _from_center([centered[name] for name in CREATE_ML_NAMES]), False
     for forms, convert in ((CORNER_NAMES, list), (CENTER_NAMES, _from_center), (SIZE_NAMES, from_left_top_size)):
         for names in forms:
             if all(name in record for name in names):

@@ -11,7 +11,7 @@ from typing import Any
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.image import ENDINGS
-from polymodal.modalities.json_text import load_list
+from polymodal.modalities.json_text import load_list, without_call
 from polymodal.modalities.media import resolve_path
 
 MARKS = (";", "|", ",")
@@ -85,7 +85,8 @@ def are_frame_folders(cells: Sequence[Cell], folder: Path | None) -> bool:
 
 
 def _of_text(text: str) -> list[Cell] | None:
-    if text.lstrip().startswith(("[", "(")):
+    text = without_call(text)
+    if text.startswith(("[", "(")):
         try:
             parts = load_list(text)
         except ValueError:

@@ -261,7 +261,7 @@ def parse_words(cell: Cell) -> str | None:
     """Parse a cell as text; the labels of a list are joined.
 
     Args:
-        cell: As for ``parse_text``, or a list of texts.
+        cell: As for ``parse_text``, or a list of texts, some of which may be None.
 
     Returns:
         The text; None where it is blank.
@@ -269,8 +269,9 @@ def parse_words(cell: Cell) -> str | None:
     Raises:
         CellReadError: If the cell is something else.
     """
-    is_list = isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell)
-    return parse_text(", ".join(cell) if is_list else cell)
+    if isinstance(cell, list | tuple) and all(isinstance(label, str | None) for label in cell):
+        cell = ", ".join(filter(None, cell))
+    return parse_text(cell)
 
 
 def parse_text(cell: Cell) -> str | None:
