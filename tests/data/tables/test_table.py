@@ -101,6 +101,14 @@ def test_missing_file(tmp_path: Path) -> None:
         read_table(tmp_path / "nothing.csv")
 
 
+def test_parquet_with_a_damaged_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"name": [1]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"name", b"n\x80me"))
+    with pytest.raises(TableError, match=r"t.parquet cannot be read as a Parquet file: .*can't decode"):
+        read_table(path)
+
+
 def test_truncated_parquet(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": list(range(1000))}), path)

@@ -63,7 +63,7 @@ def read_parquet(path: Path) -> Iterator[Columns]:
             check_rows(file.metadata.num_rows, path.name)
             for batch in file.iter_batches(_rows_at_once(file.metadata), use_threads=False):
                 yield arrow_columns(pa.Table.from_batches([batch]), path.name)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of a name of a column
         raise TableError(
             f"{path.name} cannot be read as a Parquet file: {first_line(error)}. It may be cut off or of another kind."
         ) from None
