@@ -118,9 +118,10 @@ def test_sound_is_brought_as_by_the_checkpoints_own_extractor(case: str, share: 
     extractor = getattr(transformers, class_name)(**options)
     theirs = np.asarray(next(iter(extractor(samples, sampling_rate=rate, return_tensors="np").values()))[0])
     theirs = theirs.T if case == "whisper" else theirs.reshape(len(theirs), -1)
-    np.testing.assert_allclose(found, theirs[: len(found)], atol=0.01 if "un" in case else 3e-3)
+    first = found[: len(theirs)]  # what is longer goes on in further segments
+    np.testing.assert_allclose(first, theirs[: len(first)], atol=0.01 if "un" in case else 3e-3)
     silence = found.min() if case == "whisper" else preprocessing.padding
-    assert len(found) == len(theirs) or np.allclose(theirs[len(found) :], silence, atol=3e-3)
+    assert len(found) >= len(theirs) or np.allclose(theirs[len(found) :], silence, atol=3e-3)
 
 
 def test_sound_files_are_resampled_to_the_checkpoints_rate(tmp_path: Path) -> None:

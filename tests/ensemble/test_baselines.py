@@ -34,8 +34,7 @@ STREAMS = (
 FIELDS = [{"name": "age", "kind": "number", "cardinality": 0}, {"name": "colour", "kind": "category", "cardinality": 4}]
 MEMBERS = [{"column": field["name"], "modality": field["kind"]} for field in FIELDS]
 TABLE_STATE = {"fields": FIELDS, "members": MEMBERS}
-FITTED = SimpleNamespace(state=lambda: TABLE_STATE, channels=1, num_segments=1)
-MODALITIES = dict.fromkeys((stream.name for stream in STREAMS), FITTED)
+MODALITIES = {stream.name: SimpleNamespace(state=lambda: TABLE_STATE, channels=1, num_segments=1) for stream in STREAMS}
 SCHEMA = Schema(columns=(), streams=STREAMS, targets=(), ignored=())
 Cells = dict[str, list[Any]]
 

@@ -85,6 +85,12 @@ def test_files_of_another_kind_are_named(tmp_path: Path, content: bytes, what: s
         read_table(tmp_path / "t.csv")
 
 
+def test_separators_in_quotes_make_no_title(tmp_path: Path) -> None:
+    texts = ["Great, fast.", "Bad, slow.", "Great; bad, both"]
+    (tmp_path / "reviews.csv").write_text("review\n" + "".join(f'"{text}"\n' for text in texts))
+    assert read_table(tmp_path / "reviews.csv").columns == {"review": texts}
+
+
 def test_a_title_above_the_names_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("Report of May\n\na,b\n1,x\n2,y\n")
     with pytest.warns(PolymodalWarning, match="above its names, which a, b are"):

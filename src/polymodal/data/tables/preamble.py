@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -43,10 +44,15 @@ def _is_preamble(line: bytes, first: bytes) -> bool:
 def _num_title_lines(lines: Sequence[bytes]) -> int:
     """Count lines of a title above the header, with the blank lines among and below them."""
     filled = [at for at, line in enumerate(lines) if line.strip(EMPTY_FIELDS)][:MAX_TITLES]
-    mark = max(DELIMITERS, key=lambda mark: sum(lines[at].count(mark.encode()) for at in filled)).encode()
-    rows = [[field.strip(b' "\r\n').decode("utf-8", "replace") for field in lines[at].split(mark)] for at in filled]
+    texts = [lines[at].decode("utf-8", "replace").replace("\r", " ").strip() for at in filled]
+    tables = [[_fields(text, mark) for text in texts] for mark in DELIMITERS]
+    rows = max(tables, key=lambda rows: sum(map(len, rows)))
     num_titles = count_titles(rows)
     return filled[num_titles] if num_titles else 0
+
+
+def _fields(line: str, mark: str) -> list[str]:
+    return next(csv.reader([line], delimiter=mark, skipinitialspace=True))
 
 
 def _num_marks(line: bytes) -> int:
