@@ -73,6 +73,7 @@ def test_python_and_the_command_line_answer_the_same(found: Compression, rows_pa
         assert [row["kind"] for row in csv.DictReader(file)] == answers
 
 
+@pytest.mark.exhaustive
 def test_other_limits_use_the_networks_again(found: Compression, run: Path, tmp_path: Path) -> None:
     assert found.folder is not None
     shutil.copytree(found.folder, tmp_path / "again")

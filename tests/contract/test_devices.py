@@ -23,6 +23,7 @@ from polymodal.progress import SilentProgress
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
 from polymodal.training.training_step import training_step
+from quick import quick
 from tiny_checkpoints import save_checkpoint
 
 FEW = ("photo", "note", "size")
@@ -76,14 +77,14 @@ def test_every_fusion_with_every_flat_target(fusion: str, kind: str, table: Tabl
         check(tiny.train(given, target, fusion=fusion), given, tmp_path)
 
 
-@pytest.mark.parametrize("kind", STRUCTURED)
+@pytest.mark.parametrize("kind", quick(STRUCTURED, "boxes"))
 def test_every_structured_target(kind: str, tmp_path: Path) -> None:
     table = tiny.only(tiny.write_structured_table(tmp_path, kind, rows=32), *FEW, "sound", "answer")
     with elsewhere():
         check(tiny.train(table, "answer", modality={"answer": kind}), table, tmp_path)
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("way", quick(WAYS, "mixup", "accumulate", "ogm_ge", "baselines"))
 def test_every_way_of_training(way: str, table: Table, tmp_path: Path) -> None:
     options = dict(WAYS[way])
     target = options.pop("target", list(tiny.TARGETS))

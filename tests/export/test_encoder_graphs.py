@@ -26,7 +26,7 @@ from tiny_checkpoints import RECIPES, save_checkpoint
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-QUICK = [("tabular", "mlp"), ("text", "cnn"), ("series", "lstm")]
+QUICK = [("tabular", "mlp"), ("text", "cnn")]
 """Encoders that ``make test`` exports too."""
 QUICK_PROGRAMS = [("text", "bag")]
 WITH_DETAIL = [case for case in CASES if case[0] in ("image", "audio") and case[1] != "vit" and "+" not in case[1]]

@@ -77,6 +77,7 @@ def test_everything_absent_scores_as_the_prior(model: polymodal.Model, table: Ta
         assert found["targets"][name] == found["baselines"][name]["prior"]
 
 
+@pytest.mark.exhaustive
 def test_curves_go_from_whole_to_missing(model: polymodal.Model, table: Table, found: dict[str, Any]) -> None:
     evaluation = model.evaluation_report(table)["evaluation"]
     for name, metric in (("kind", "accuracy"), ("weight", "rmse")):
@@ -108,6 +109,7 @@ def test_the_final_answer_is_compared_with_every_member_on_the_same_rows(model: 
     assert evaluation["num_known"]["kind"] == table.num_rows
 
 
+@pytest.mark.exhaustive
 def test_residuals_are_compared_with_the_number_columns(model: polymodal.Model, table: Table) -> None:
     found = model.evaluation_report(table)["evaluation"]["residuals_by"]["weight"]
     assert set(found) == {"size"}
@@ -179,11 +181,13 @@ def test_nothing_to_judge_by_is_one_sentence(model: polymodal.Model, columns: An
         model.evaluate(columns)
 
 
+@pytest.mark.exhaustive
 def test_evaluating_twice_gives_the_same(model: polymodal.Model, table: Table, found: dict[str, Any]) -> None:
     again = model.evaluate(table)
     assert {**again, "seconds": 0} == {**found, "seconds": 0}
 
 
+@pytest.mark.exhaustive
 def test_the_run_judges_its_test_rows_as_evaluate_does(table: Table) -> None:
     train, test = table.take(np.arange(60)), table.take(np.arange(60, 80))
     first = tiny.train(train, test=Table(test.columns, test.folder, "test"))

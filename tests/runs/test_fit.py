@@ -35,6 +35,7 @@ def written(table: Table, tmp_path_factory: pytest.TempPathFactory) -> polymodal
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_digits_seen_and_heard(shared_data: Path) -> None:
     """On real pictures and sounds, a short run is far better than the prior and than either stream."""
     folder = shared_data / "avdigits"

@@ -169,6 +169,7 @@ def test_held_out_rows_know_their_copies() -> None:
     assert both.truth.tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.exhaustive
 def test_every_stream_and_target_can_be_hardened(table: Table) -> None:
     model = tiny.train(table, tiny.TARGETS, harden=True)
     assert all(np.isfinite(step["train_loss"]) for step in model.report_data["history"])

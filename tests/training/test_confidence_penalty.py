@@ -32,6 +32,7 @@ def test_only_a_confidence_that_rises_costs() -> None:
     assert confidence_penalty(more, fewer, torch.zeros(3, dtype=torch.bool)) == 0.0
 
 
+@pytest.mark.exhaustive
 def test_a_heavy_penalty_makes_the_network_less_sure_without_a_stream(table: Table) -> None:
     def mean_rise(weight: float) -> float:
         settings = {"train.epochs": 8, "train.confidence_penalty": weight}

@@ -53,6 +53,7 @@ def notices(model: polymodal.Model) -> str:
     return "\n".join(model.report_data["notices"])
 
 
+@pytest.mark.exhaustive
 def test_a_student_with_fewer_streams_learns_from_a_teacher(table: Table, tmp_path: Path) -> None:
     teacher = tiny.train(table, output=tmp_path / "teacher", settings={"train.epochs": 6, "width": 32})
     student = tiny.train(table, drop=("sound", "note"), teacher=tmp_path / "teacher")

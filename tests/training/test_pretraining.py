@@ -26,6 +26,7 @@ from polymodal.modalities import Image
 from polymodal.progress import SilentProgress
 from polymodal.runs.data_module import Tables, build_data_module
 from polymodal.training.pretraining import MASKED_FRACTION, mask_pixels
+from quick import quick
 
 PRETRAIN = {"train.pretrain_epochs": 3}
 SCRATCH = [name for name in ENCODERS["image"] if name != "pretrained"]
@@ -169,7 +170,9 @@ class StoppingPhase:
             raise Stop
 
 
-@pytest.mark.parametrize(("phase", "steps"), [("pretraining photo", 4), ("training", 0), ("training", 2)])
+@pytest.mark.parametrize(
+    ("phase", "steps"), quick([("pretraining photo", 4), ("training", 0), ("training", 2)], ("training", 2))
+)
 def test_a_stopped_run_resumes_the_same(table: Table, tmp_path: Path, phase: str, steps: int) -> None:
     settings = PRETRAIN | {"train.checkpoint_steps": 1}
     whole = tiny.train(table, settings=settings)

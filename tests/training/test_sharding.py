@@ -168,6 +168,7 @@ def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") ->
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path: Path) -> None:
     """Few notes are present, so that often one of the processes, or both, have none; all streams share layers."""
     epochs, launch, more = "train.epochs=2", {"ACCELERATE_USE_FSDP": "true"}, ["--share", "all"]

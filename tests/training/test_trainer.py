@@ -42,6 +42,7 @@ def test_the_same_seed_gives_the_same_model_and_metrics_whatever_was_trained_bef
     assert tiny.scores_of(again) == tiny.scores_of(model)
 
 
+@pytest.mark.exhaustive
 def test_another_seed_gives_other_weights(table: Table, model: polymodal.Model) -> None:
     other = tiny.weights_of(tiny.train(table, seed=5))
     assert not any((other[name] == values).all() for name, values in tiny.weights_of(model).items() if values.ndim > 1)
