@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -142,6 +141,8 @@ def boxes_of_xml(text: str) -> list[dict[str, Any]] | None:
     """
     if not text.lstrip().startswith("<") or "<!" in text:
         return None
+    from xml.etree import ElementTree
+
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
