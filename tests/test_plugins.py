@@ -147,6 +147,7 @@ def polymodal(*arguments: str, site: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_example_package_is_listed_trained_saved_loaded_and_missed(example_site: Path, tmp_path: Path) -> None:
     table = tiny.only(tiny.write_table(tmp_path, rows=40), "photo", "size", "kind")
     data = str(tiny.write_csv(table, tmp_path / "data.csv"))

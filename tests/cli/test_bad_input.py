@@ -270,6 +270,7 @@ def test_the_command_line_says_one_sentence_and_exits_with_2(shared_data: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_command_line_counts_broken_cells_and_stops_where_strict(table: Table, tmp_path: Path) -> None:
     assert table.folder is not None
     broken = tiny.with_cell(tiny.only(table, "photo", "size", "kind"), "photo", 3, "photos/none.png")

@@ -291,6 +291,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return int(done.stdout)
 
 
+@pytest.mark.exhaustive
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
     picture_files(tmp_path, 20)
     for index in range(20, 8000):

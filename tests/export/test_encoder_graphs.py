@@ -119,6 +119,7 @@ def test_a_graph_gives_the_same_detail(modality: str, name: str, tmp_path: Path)
 
 
 @cases("modality,name", [case for case in WITH_DETAIL if case[0] == "audio"], [("audio", "cnn")])
+@pytest.mark.exhaustive
 def test_a_graph_splits_long_clips_into_segments(modality: str, name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     steps = 2048 if name == "waveform" else 16

@@ -69,6 +69,7 @@ def test_a_model_without_targets_embeds_and_searches(folder: Path, tmp_path: Pat
     assert loaded.search(index, {"note": table.columns["note"][0]}, top=1)
 
 
+@pytest.mark.exhaustive
 def test_parts_given_from_python_are_in_the_graphs(tmp_path: Path) -> None:
     model = tiny.train(tiny.numbers_table(), fusion=halves)
     check(model, Table(tiny.numbers_table(20, seed=2)), tmp_path / "bundle")

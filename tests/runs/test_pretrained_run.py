@@ -67,7 +67,8 @@ def test_frozen_encoders_learn_save_and_predict_the_same(
     assert {"linear", "boosting"} & set(model.summary()["baselines"]["kind"])
 
 
-@pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_tuned_encoders_learn_save_and_predict_the_same(
     tuning: str, checkpoints: dict[str, str], table: Table, tmp_path: Path
 ) -> None:

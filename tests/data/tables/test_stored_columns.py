@@ -116,6 +116,7 @@ def test_a_full_disk_leaves_the_cells_in_memory(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.exhaustive
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     def anonymous_mb(num_rows: int) -> float:
         command = [sys.executable, "-c", PEAK, str(write_csv(tmp_path, num_rows))]
