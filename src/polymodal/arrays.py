@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +131,7 @@ def concatenate_columns(parts: Sequence[Column]) -> Column:
     return Column(values, present, lengths, outputs)
 
 
-def arrays_under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+def arrays_under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     """Return the arrays whose names begin with a prefix, without it.
 
     Args:
@@ -142,3 +142,16 @@ def arrays_under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDAr
         Name to array.
     """
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def put_under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return arrays with a prefix before their names, as ``arrays_under`` finds them.
+
+    Args:
+        arrays: Name to array.
+        prefix: What the names begin with.
+
+    Returns:
+        Name to array.
+    """
+    return {f"{prefix}{name}": array for name, array in arrays.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import arrays_under
+from polymodal.arrays import arrays_under, put_under
 from polymodal.certainty.unusual import UnusualRows
 from polymodal.data.profiles.profile import Profile
 
@@ -42,7 +42,7 @@ class Reference:
         parts = ((PROFILE, self.profile), (PREDICTIONS, self.predictions), (UNUSUAL, self.unusual))
         for prefix, part in parts:
             plain[prefix.rstrip("/")], own = part.state()
-            arrays |= {f"{prefix}{name}": array for name, array in own.items()}
+            arrays |= put_under(own, prefix)
         return plain, arrays
 
     @classmethod
@@ -63,7 +63,7 @@ class Reference:
         wide = [array for name, array in arrays.items() if name.startswith(EMBEDDINGS)]
         if any(array.ndim != 1 for array in flat) or any(array.ndim != 2 for array in wide):
             raise ValueError("the arrays of the reference have other shapes than they are used in")
-        own = {prefix: arrays_under(dict(arrays), prefix) for prefix in (PROFILE, PREDICTIONS, UNUSUAL)}
+        own = {prefix: arrays_under(arrays, prefix) for prefix in (PROFILE, PREDICTIONS, UNUSUAL)}
         return cls(
             profile=Profile.from_state(state["profile"], own[PROFILE]),
             predictions=Profile.from_state(state["predictions"], own[PREDICTIONS]),

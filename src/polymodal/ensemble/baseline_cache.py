@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Cell, Column, arrays_under
+from polymodal.arrays import Cell, Column, arrays_under, put_under
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
@@ -220,7 +220,7 @@ def _cached(
 def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
     """Return fitted baselines and their folds as plain JSON and named arrays."""
     features, feature_arrays = fitted.features.state()
-    arrays = {f"features.{name}": array for name, array in feature_arrays.items()}
+    arrays = put_under(feature_arrays, "features.")
     targets: dict[str, list[dict[str, Any]]] = {}
     folds: dict[str, list[list[dict[str, Any]]]] = {}
     for number, (target, baselines) in enumerate(fitted.baselines.items()):
@@ -230,7 +230,7 @@ def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
             arrays[f"{number}.fold{place}.rows"] = fold.rows
             folds[target].append(_baseline_states(fold.baselines, f"{number}.fold{place}.", arrays))
         of_rows = fitted.training_rows.get(target, {})
-        arrays |= {f"{number}.training.{name}": values for name, values in of_rows.items()}
+        arrays |= put_under(of_rows, f"{number}.training.")
     return {"features": features, "targets": targets, "folds": folds}, arrays
 
 
@@ -240,7 +240,7 @@ def _baseline_states(baselines: Sequence[Baseline], prefix: str, arrays: Arrays)
     for place, baseline in enumerate(baselines):
         state, own_arrays, texts = baseline.state()
         states.append({"state": state, "texts": texts})
-        arrays |= {f"{prefix}{place}.{name}": array for name, array in own_arrays.items()}
+        arrays |= put_under(own_arrays, f"{prefix}{place}.")
     return states
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Cell, Column, arrays_under
+from polymodal.arrays import Cell, Column, arrays_under, put_under
 from polymodal.data.schema.schema import Schema
 from polymodal.ensemble.number_features import NumberScaling
 from polymodal.ensemble.sparse_rows import SparseRows
@@ -170,12 +170,12 @@ class FeatureExtractor:
             for number, grams in enumerate(stream.grams):
                 state, arrays_of_grams = grams.state()
                 own_state["grams"].append(state)
-                own_arrays |= {f"grams{number}.{name}": array for name, array in arrays_of_grams.items()}
+                own_arrays |= put_under(arrays_of_grams, f"grams{number}.")
             if stream.numbers is not None:
                 own_state["numbers"], numbers = stream.numbers.state()
-                own_arrays |= {f"numbers.{name}": array for name, array in numbers.items()}
+                own_arrays |= put_under(numbers, "numbers.")
             plain.append(own_state)
-            arrays.update({f"{place}.{name}": array for name, array in own_arrays.items()})
+            arrays.update(put_under(own_arrays, f"{place}."))
         return {"streams": plain}, arrays
 
     @classmethod
@@ -191,7 +191,7 @@ class FeatureExtractor:
         """
         streams = []
         for place, own_state in enumerate(state["streams"]):
-            own_arrays = arrays_under(dict(arrays), f"{place}.")
+            own_arrays = arrays_under(arrays, f"{place}.")
             scaling = Scaling(mean=own_arrays["mean"], scale=own_arrays["scale"], share=own_state["share"])
             rest = {name: own_state[name] for name in STATE_FIELDS if name in own_state}
             grams, numbers = _grams_from(own_state["grams"], own_arrays), None

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from polymodal.arrays import arrays_under
+from polymodal.arrays import arrays_under, put_under
 from polymodal.certainty.calibration import Calibration
 from polymodal.certainty.reference import Reference
 from polymodal.config import RunConfig, build_config
@@ -93,7 +93,7 @@ def _write_baselines(model: TrainedModel, folder: Path, plain: dict[str, Any]) -
     plain["features"] = None
     if model.features is not None:
         plain["features"], fitted = model.features.state()
-        arrays |= {f"features/{name}": value for name, value in fitted.items()}
+        arrays |= put_under(fitted, "features/")
     plain["baselines"] = {}
     for index, (target, baselines) in enumerate(model.baselines.items()):
         plain["baselines"][target] = [

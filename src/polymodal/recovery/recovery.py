@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Column, arrays_under
+from polymodal.arrays import Column, arrays_under, put_under
 from polymodal.ensemble.baselines import Baseline, Linear
 from polymodal.recovery.memory import Memory
 
@@ -108,11 +108,11 @@ class Recovery:
         for group, ridge in self.ridges.items():
             state, own, _ = ridge.state()
             plain["ridges"].append({"group": group, "state": state})
-            arrays |= {f"ridge{group}/{name}": array for name, array in own.items()}
+            arrays |= put_under(own, f"ridge{group}/")
         for number, (stream, memory) in enumerate(self.memories.items()):
             state, own = memory.state()
             plain["memories"].append({"stream": stream, "state": state})
-            arrays |= {f"memory{number}/{name}": array for name, array in own.items()}
+            arrays |= put_under(own, f"memory{number}/")
         return plain, arrays
 
     @classmethod
@@ -132,12 +132,12 @@ class Recovery:
         ridges = {}
         for saved in state["ridges"]:
             group = int(saved["group"])
-            restored = Baseline.from_state(saved["state"], arrays_under(dict(arrays), f"ridge{group}/"), {})
+            restored = Baseline.from_state(saved["state"], arrays_under(arrays, f"ridge{group}/"), {})
             if not isinstance(restored, Linear):
                 raise ValueError("a ridge regression of the recovery is none")
             ridges[group] = restored
         memories = {
-            saved["stream"]: Memory.from_state(saved["state"], arrays_under(dict(arrays), f"memory{number}/"))
+            saved["stream"]: Memory.from_state(saved["state"], arrays_under(arrays, f"memory{number}/"))
             for number, saved in enumerate(state["memories"])
         }
         found = cls(

@@ -172,7 +172,7 @@ class Profile:
         """
         columns = {}
         for place, column in enumerate(state["columns"]):
-            own = arrays_under(dict(arrays), f"{place}.")
+            own = arrays_under(arrays, f"{place}.")
             found = tuple(Distribution(**d, numbers=own[str(n)]) for n, d in enumerate(column["distributions"]))
             columns[column["name"]] = ColumnProfile(**{**column, "distributions": found})
         return cls(state["table"], state["total_rows"], state["rows"], columns)
